@@ -95,6 +95,7 @@ def done(options: Options) -> dict[str, Any]:
     keep_programs(options.compilation_cache)
     from score_sde.configs.default import check_options
     from score_sde.local_gpus import say_idle_gpus
+    from score_sde.progress import say
     from score_sde.same_folder import check_same_folder
     from score_sde.sde_lib import build_sde
     from score_sde.unfinished import all_hosts_meet
@@ -103,6 +104,8 @@ def done(options: Options) -> dict[str, Any]:
     mode = importlib.import_module(module)
     sde = build_sde(options.config)
     built = mode.check(options.config, sde) or ()
+    if options.note:
+        say(options.note)
     only_import = {} if options.source is None else {"source": options.source}
     with prepared(options.workdir):
         check_same_folder(options.workdir)

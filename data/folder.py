@@ -58,6 +58,10 @@ def load_folder(data: Any) -> Datasets:
     def contents() -> Contents:
         parts = [folder / "train", folder / "test"] if depth else [folder]
         ignored = sum((ignored_suffixes(part) for part in parts), collections.Counter())
+        full = {path.relative_to(folder).parts[: depth + 1] for path in (*train, *test)}
+        for name in (child.relative_to(folder) for part in parts for child in subfolders(part)):
+            if name.parts not in full:
+                ignored[f"folder {name.as_posix()}/ without images"] = 1
         return Contents(collections.Counter(suffix(path.name) for path in (*train, *test)), ignored)
 
     # Class names would imply that every image has a class.
@@ -65,6 +69,25 @@ def load_folder(data: Any) -> Datasets:
     return Datasets(
         str(folder), split(train), split(test), data.stored_levels, known, sizes, contents
     )
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in this one, sorted by name; names with a leading dot are skipped."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def unusable_images(data: Any, most: int) -> list[str]:
+    """The path and fault of each image file that cannot be used, among the first `most` of each split of config.data.folder."""
+    decode = record_decoder(data, lambda record: record["path"].read_bytes())
+    folder, wrong = folder_of(data), []
+    for files in split_files(folder):
+        for path in files[:most]:
+            try:
+                decode({"path": path})
+            except DatasetError as error:
+                reason = str(error).replace(" cannot be used as an image", "")
+                wrong.append(reason.removeprefix(f"{folder}{os.sep}"))
+    return wrong
 
 
 class Files:

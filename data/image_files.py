@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import collections
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from score_sde.data.builders import DatasetError, one_line
+from score_sde.progress import say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -17,7 +17,7 @@ def image_files(folder: Path) -> list[Path]:
     """All files under a folder, at any depth, that end in one of SUFFIXES, sorted by name; names with a leading dot are skipped.
 
     Links are followed. A file or folder with several paths is taken once, by the path without links if there is one.
-    The number and kinds of ignored files are logged.
+    The number and kinds of ignored files are printed.
 
     Raises:
         DatasetError: no images, a folder that cannot be listed, or an image that is not a file: a broken link or a pipe.
@@ -40,11 +40,12 @@ def found(folder: Path) -> dict[str, Path]:
     for entry in sorted(links, key=lambda entry: entry.path):
         images.setdefault(os.path.realpath(entry.path), usable(entry))
     if not images:
+        others = f"; {listed(ignored)}" if ignored else ""
         raise DatasetError(
-            f"{folder} has no image files: no file in it or its subfolders ends in {', '.join(SUFFIXES)}{listed(ignored)}"
+            f"{folder} has no image files: no file in it or its subfolders ends in {', '.join(SUFFIXES)}{others}"
         )
     if ignored:
-        logging.getLogger(__name__).warning("%s%s", folder, listed(ignored))
+        say(f"{folder}: {listed(ignored)}")
     return images
 
 
@@ -62,7 +63,8 @@ def suffix(name: str) -> str:
 def listed(ignored: collections.Counter[str]) -> str:
     """Describe the files that are not read, for a message."""
     kinds = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(5))
-    return f"; {ignored.total()} other files are not read: {kinds}" if ignored else ""
+    what = "1 file is" if ignored.total() == 1 else f"{ignored.total()} files are"
+    return f"{what} not read: {kinds}"
 
 
 def entries(folder: Path) -> Iterator[tuple[os.DirEntry[str], str]]:

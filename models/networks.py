@@ -57,7 +57,23 @@ def build_network(config: Any) -> nn.Module:
     Raises:
         ConfigError: the name is unknown, or the network does not accept the options.
     """
-    return choose("model.name", config.model.name, NETWORKS).from_config(config)
+    network = choose("model.name", config.model.name, NETWORKS)
+    check_asks_for_conditions(network, config)
+    return network.from_config(config)
+
+
+def check_asks_for_conditions(network: Any, config: Any) -> None:
+    """Refuse classes, texts and paired images for a network without `conditions`, which would be trained without them."""
+    if hasattr(network, "conditions"):
+        return
+    model = config.model
+    unread = {"num_classes": 0, "words": "", "condition_channels": 0}
+    for field, nothing in unread.items():
+        if model[field] != nothing:
+            raise ConfigError(
+                f"model.{field}={model[field]!r} with model.name={model.name!r}: {network.__name__} has no method `conditions`, by which a network "
+                f"asks for its conditions, and would be trained without them; add one (docs/tutorials/extending.md), or set model.{field} to {nothing!r}"
+            )
 
 
 def network_score(network: Any, params: Any, parameterization: Any) -> NetworkScore:

@@ -13,6 +13,7 @@ import numpy as np
 
 from score_sde import data
 from score_sde.configs.default import check_options
+from score_sde.data.folder import unusable_images
 from score_sde.data.loader import labels_of
 from score_sde.data.order import fixed_permutation
 from score_sde.data.splits import Datasets, Split, training_batch
@@ -25,6 +26,7 @@ from score_sde.training.objective import step_images
 from score_sde.unfinished import unused
 
 PICTURE_IMAGES = 64
+NAMED = 10  # files that an error names
 # The most images read from a split that is not held in memory, and the most labels read from any split.
 IMAGES_READ = 4096
 LABELS_READ = 1 << 20
@@ -45,6 +47,27 @@ def check(config: Any, sde: SDE) -> None:
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Summarize both splits, draw the first training images, and report and return the figures."""
+    try:
+        return shown(config, workdir)
+    except data.DatasetError:
+        if config.data.name == "folder":
+            refuse_unusable(config)
+        raise
+
+
+def refuse_unusable(config: Any) -> None:
+    """Raise DatasetError that names all image files that cannot be used, if there are several."""
+    wrong = unusable_images(config.data, IMAGES_READ)
+    if len(wrong) > 1:
+        named = "".join(f"\n{one}" for one in wrong[:NAMED])
+        first = f"; the first {NAMED}" if len(wrong) > NAMED else ""
+        raise data.DatasetError(
+            f"{len(wrong)} images of {config.data.folder} cannot be used: mend or remove them{first}:{named}"
+        )
+
+
+def shown(config: Any, workdir: Path) -> dict[str, Any]:
+    """Read both splits; see `run`."""
     datasets, space = data.load(config), build_space(config)
     contents = datasets.contents()
     figures: dict[str, Any] = {

@@ -28,6 +28,7 @@ from score_sde.modes.evaluated_samples import (
     drawn,
     texts_evaluated,
 )
+from score_sde.modes.prior import say_signal_left
 from score_sde.quality.assessment import (
     Assessment,
     Memory,
@@ -106,6 +107,8 @@ def run(
         extractor, of_split_kept, reference = opened(images.num_images, images.labels)
         evaluated = given(config, extractor, images, of_split_kept)
     else:
+        if not config.sampling.start_images:
+            say_signal_left(sde)
         loaded = load_score_model(config, sde, workdir)
         labels = functools.partial(labels_of_samples, config, known_classes(config, workdir))
         extractor, of_split_kept, reference = opened(config.sampling.num_images, labels)

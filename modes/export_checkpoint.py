@@ -115,10 +115,12 @@ def checkpoint_of(config: Any, workdir: Path) -> Exported:
 
 def weights_of(config: Any, workdir: Path) -> Exported:
     """The averaged weights, as a state dict with the published names."""
+    check_recorded(
+        config, workdir
+    )  # before shapes are compared: it names the fields, not the arrays
     network = network_of(config)
     template = shapes_of(config, network)
     averaged, step = averaged_params(config, workdir, template)
-    check_recorded(config, workdir)
     params = jax.device_get(averaged)
     arrays = from_tree(network.state_dict, entries(network, config.data.num_channels), params)
     # The format metadata that PyTorch programs look for.
@@ -160,10 +162,10 @@ def trained_state(config: Any, network: Any, workdir: Path) -> TrainState:
     # Checked first, because looking for a checkpoint in the wrong place would create a folder there.
     if not checkpoint_folder(workdir).is_dir():
         raise no_checkpoint(checkpoint_folder(workdir))
+    check_recorded(config, workdir)
     template = jax.eval_shape(lambda: init_state(config, network, build_optimizer(config)))
     with Checkpoints(workdir) as checkpoints:
         state = checkpoints.restore(template, config.checkpoint_step)
-    check_recorded(config, workdir)
     if config.ema_sigma_rel:
         averaged, _ = averaged_params(config, workdir, template.params)
         state = dataclasses.replace(state, ema_params=averaged)

@@ -45,7 +45,9 @@ from score_sde.likelihood.picture import save_likelihood_picture
 from score_sde.likelihood.table import table
 from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
+from score_sde.modes.prior import say_signal_left
 from score_sde.options import choose
+from score_sde.progress import say
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.adapters import ages_of_adapters
@@ -157,13 +159,28 @@ def check_chain_options(config: Any) -> None:
         )
 
 
+def say_fewer(options: Any, there_are: int) -> None:
+    """Print a note if the split has fewer images than asked for, or a single one."""
+    parts = []
+    if options.num_images > there_are:
+        parts.append(
+            f"likelihood.num_images={options.num_images} of the {options.split} split, which has {there_are}"
+        )
+    if there_are == 1:
+        parts.append("one image has no standard error, which is nan below")
+    if parts:
+        say(f"note: {'; '.join(parts)}")
+
+
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Measure, write the values of every image to <workdir>/likelihood/*.npz, and report and return the figures."""
+    say_signal_left(sde)
     loaded = load_score_model(config, sde, workdir)
     dequantizer = load_dequantizer(config, workdir, loaded)
     datasets = data.load(config, given(config), classes=recorded_classes(workdir))
     check_same_data(datasets)
     split = getattr(datasets, config.likelihood.split)
+    say_fewer(config.likelihood, split.num_images)
     anomalies = read_anomalies(config)
     if anomalies is not None and split.num_images < 2:
         raise UserError(

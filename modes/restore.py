@@ -26,6 +26,7 @@ from score_sde.measurements.linear import Spectral
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.modes import sample
+from score_sde.modes.prior import say_signal_left
 from score_sde.options import choose
 from score_sde.progress import say
 from score_sde.restoration.draws import all_products, build_drawer, with_measured
@@ -127,6 +128,7 @@ def measurement_of(config: Any, space: Space) -> Measurement:
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Restore, or resume an interrupted restoration; write <workdir>/restored, report and return the figures."""
+    say_signal_left(sde)
     began, options, space = time.perf_counter(), config.restore, build_space(config)
     measurement, section = measurement_of(config, space), measured_section(config)
     of_middle, classes = METHODS[options.method].trained, recorded_classes(workdir)

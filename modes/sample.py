@@ -29,6 +29,7 @@ from score_sde.generation.trajectory import Trajectory, trajectory
 from score_sde.models.networks import condition_names, has_condition_image
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.models.score import bind
+from score_sde.modes.prior import say_signal_left
 from score_sde.options import choose
 from score_sde.progress import say
 from score_sde.quality.image_sets import known_by
@@ -86,6 +87,8 @@ def run(
 ) -> dict[str, Any]:
     """Sample, or resume interrupted sampling; write <workdir>/samples, report and return the figures."""
     began, sampling = time.perf_counter(), config.sampling
+    if not sampling.start_images:
+        say_signal_left(sde)
     loaded, space = load_score_model(config, sde, workdir), build_space(config)
     guides = load_guides(config, sde, workdir)
     model = sampled_score(config, sde, space, loaded.model, guides)

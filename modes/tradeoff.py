@@ -25,6 +25,7 @@ from score_sde.files import parse_json, write_whole
 from score_sde.generation.guided import scores_a_call
 from score_sde.modes import evaluate, likelihood, sample
 from score_sde.modes.evaluated_samples import drawn
+from score_sde.modes.prior import say_signal_left
 from score_sde.output import show
 from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
@@ -183,6 +184,7 @@ class Judge:
 
 def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, Any]:
     """Compute the rows that are missing, write <workdir>/tradeoff, print the table and return all rows."""
+    say_signal_left(sde)
     loaded = load_score_model(config, sde, workdir)
     judge = Judge(config, workdir)
     n, m = config.sampling.num_images, judge.reference.num_images

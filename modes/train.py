@@ -9,6 +9,7 @@ from typing import Any
 from score_sde.errors import ConfigError
 from score_sde.modes.drawn_in_training import Drawn, check_drawn, pictures_of, quality_of
 from score_sde.modes.options import refuse_average
+from score_sde.modes.prior import say_signal_left
 from score_sde.options import choose
 from score_sde.results import report
 from score_sde.sde_lib import SDE
@@ -79,6 +80,8 @@ def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> 
     samplers = samplers or Drawn()
     evaluators: dict[str, Evaluator] = {}
     kind = KINDS[config.training.task]
+    if kind.draws:
+        say_signal_left(sde)
     if config.training.quality_freq:
         evaluators["quality"] = quality_of(config, sde, workdir, samplers.quality)
     # Real-valued data have no pixel levels to show, and a classifier draws nothing.

@@ -92,7 +92,9 @@ def observe(
     if config.restore.measured:
         return as_measured(config, measurement)
     images = originals(config, classes)
-    stored = images.take(range(number_of(config, "restore.images", images.num_images)))
+    given = config.restore.images
+    where = f"the {given} split" if given in SPLITS else f"restore.images={given!r}"
+    stored = images.take(range(number_of(config, where, images.num_images)))
     labels = condition_labels(config, len(stored), images.labels)
     texts = condition_texts(config, len(stored))
     check_same_arrays(f"restore.images={config.restore.images!r}", (stored, labels, texts))
@@ -166,12 +168,12 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
     return observed
 
 
-def number_of(config: Any, field: str, there_are: int) -> int:
+def number_of(config: Any, where: str, there_are: int) -> int:
     """The number of images to restore; UserError if there are not enough."""
     wanted = config.restore.num_images
     if wanted > there_are:
         raise UserError(
-            f"restore.num_images={wanted} of {field}, which has {there_are}; set --config.restore.num_images={there_are} or fewer"
+            f"restore.num_images={wanted} of {where}, which has {there_are}; set --config.restore.num_images={there_are} or fewer"
         )
     return wanted
 

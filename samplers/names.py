@@ -25,3 +25,14 @@ SAMPLERS = {
     "unipc_2_bh2": "UniPC-2, order 3",
     "unipc_3": "UniPC-3, order 4",
 }
+
+SECTIONS = dict.fromkeys(SAMPLERS, "exponential") | {
+    "pc": "pc",
+    "pc_published": "pc",
+    "ode": "ode",
+    "sde": "sde",
+    "edm": "edm",
+    "consistency": "few_steps",
+    "mean_flow": "few_steps",
+}
+"""The section of config.sampling with the options of each sampler; those of the others are not read."""

@@ -21,7 +21,7 @@ from score_sde.cpu_devices import check_cpu_devices
 from score_sde.errors import UserError
 from score_sde.files import user_path
 from score_sde.flag_table import MODES, QUICK, defined_flags
-from score_sde.guesses import guessed, no_such_field, trained_like
+from score_sde.guesses import guessed, no_such_field, trained_like, unread_fields
 from score_sde.hosts import Hosts
 from score_sde.mode_help import HELP
 from score_sde.options import value_of
@@ -30,7 +30,15 @@ RECORDED = "config.json"  # in a folder with a trained network
 RECORDS = (RECORDED, "environment.jsonl", "metrics.jsonl", "results.jsonl")
 WITH_SAMPLER = tuple(name for name, mode in HELP.items() if "sampler" in mode.flags)
 
+DRAWING = ("sample", "evaluate")  # modes that draw by config.sampling.sampler alone
+
 FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
+ILLEGAL = re.compile(r"flag --config\.(?P<name>[^=]*)=(?P<value>.*?): ", re.DOTALL)
+TYPES = {
+    int: "an integer, such as 1000",
+    float: "a number, such as 0.1 or 1e-3",
+    bool: "True or False",
+}
 
 # Renamed fields: old name -> new name.
 RENAMED = {
@@ -57,6 +65,8 @@ class Options(NamedTuple):
     """The value of --config as given."""
     cpu_devices: int | None = None
     """Number of devices to split the CPU into: cpu_devices.py."""
+    note: str = ""
+    """A note to print on fields that were given and are not read."""
 
 
 def parse(argv: list[str], about: str) -> Options | None:
@@ -102,7 +112,7 @@ def parse(argv: list[str], about: str) -> Options | None:
     check_cpu_devices(values.cpu_devices)
     hosts = hosts_of(values)
     name, workdir = places(values)
-    config = changed(default_config() if name is None else load_config(name), rest)
+    config = changed(default_config() if name is None else load_config(name), rest, values.sampler)
     if values.sampler is not None:
         config.sampling.sampler = values.sampler
     elif values.mode == "interpolate" and "sampling.sampler" not in fields_of(rest):
@@ -119,6 +129,7 @@ def parse(argv: list[str], about: str) -> Options | None:
         values.json,
         values.config,
         values.cpu_devices,
+        unread_fields(fields_of(rest), config.sampling.sampler) if values.mode in DRAWING else "",
     )
 
 
@@ -221,14 +232,14 @@ def fields_of(rest: list[str]) -> list[str]:
     return [field["name"] for field in filter(None, map(FIELD.match, rest[1:]))]
 
 
-def changed(config: ConfigDict, rest: list[str]) -> Any:
-    """The config with the fields set on the command line, locked."""
+def changed(config: ConfigDict, rest: list[str], sampler: str | None = None) -> Any:
+    """The config with the fields set on the command line, locked; `sampler` is that of --sampler, for suggestions."""
     values, tuples = flags.FlagValues(), set()
     for name in fields_of(rest):
         try:
             found = value_of(config, name)
         except (KeyError, TypeError):
-            raise no_such_field(config, name) from None
+            raise no_such_field(config, name, sampler) from None
         if name in tuples:  # config_flags would concatenate them
             raise UserError(f"--config.{name} is given twice; give it once, as --config.{name}=1,2")
         if isinstance(found, tuple):
@@ -240,10 +251,22 @@ def changed(config: ConfigDict, rest: list[str]) -> Any:
             )
     with refused():
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=rest)
-        extra = values(rest)[1:]
+        try:
+            extra = values(rest)[1:]
+        except flags.IllegalFlagValueError as error:
+            raise of_another_type(config, error) from error
     if extra:
         raise UserError(f"unexpected argument {extra[0]!r}; flags begin with --, see --help")
     return values.config
+
+
+def of_another_type(config: ConfigDict, error: flags.IllegalFlagValueError) -> Exception:
+    """The error for a value that is not of its field's type, instead of Python's own."""
+    found = ILLEGAL.match(str(error))
+    kind = type(value_of(config, found["name"])) if found else None
+    if found is None or kind not in TYPES:
+        return error
+    return UserError(f"--config.{found['name']}={found['value']}: expected {TYPES[kind]}")
 
 
 @contextlib.contextmanager

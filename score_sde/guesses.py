@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from score_sde.errors import UserError
 from score_sde.fields import known_fields
 from score_sde.nearest import did_you_mean, did_you_mean_field, nearest
+from score_sde.samplers.names import SECTIONS
 
 
 def guessed(argument: str, known: Iterable[str], modes: Iterable[str]) -> str:
@@ -18,7 +19,10 @@ def guessed(argument: str, known: Iterable[str], modes: Iterable[str]) -> str:
     if not argument.startswith("-"):
         return did_you_mean(name, modes, "--mode {}")
     if "." not in name:
-        return did_you_mean(name, [*known, "help", "helpfull"], "--{}")
+        if name in {field.rpartition(".")[2] for field in known_fields()}:
+            return did_you_mean_field(name, known_fields())
+        flag = did_you_mean(name, [*known, "help", "helpfull"], "--{}")
+        return flag or did_you_mean_field(name, known_fields())
     return did_you_mean_field(name.partition(".")[2] if alike(name) else name, known_fields())
 
 
@@ -34,10 +38,23 @@ def trained_like(workdir: Path, recorded: str) -> str:
     return "" if name is None else f"; did you mean --workdir={workdir.parent / name}?"
 
 
-def no_such_field(config: ConfigDict, field: str) -> UserError:
-    """The error for a field that does not exist, with a suggestion."""
-    guess = did_you_mean_field(field, field_names(config)) or "; --helpfull lists them"
-    return UserError(f"no such field in the config: {field}{guess}")
+def no_such_field(config: ConfigDict, field: str, sampler: str | None = None) -> UserError:
+    """The error for a field that does not exist, with a suggestion: of several, first that of the chosen sampler's section."""
+    section = f"sampling.{SECTIONS.get(sampler or config.sampling.sampler)}"
+    guess = did_you_mean_field(field, field_names(config), prefer=section)
+    return UserError(f"no such field in the config: {field}{guess or '; --helpfull lists them'}")
+
+
+def unread_fields(given: Iterable[str], sampler: str) -> str:
+    """A note on the given fields that belong to other samplers' sections; "" if there are none, or the sampler is unknown."""
+    own, others = SECTIONS.get(sampler), {f"sampling.{name}" for name in SECTIONS.values()}
+    unread = [name for name in given if name.rpartition(".")[0] in others - {f"sampling.{own}"}]
+    if own is None or not unread:
+        return ""
+    return (
+        f"note: sampling.sampler={sampler!r} does not read {', '.join(dict.fromkeys(unread))}, but the fields of "
+        f"sampling.{own}"
+    )
 
 
 def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:

@@ -45,19 +45,24 @@ def did_you_mean(word: str, names: Iterable[str], form: str = "{}") -> str:
     return "" if name is None else f"; did you mean {form.format(name)}?"
 
 
-def did_you_mean_field(field: str, fields: Iterable[str], form: str = "--config.{}") -> str:
-    """As `did_you_mean`, for a dotted field; may suggest several."""
-    found = [form.format(name) for name in nearest_fields(field, fields)]
+def did_you_mean_field(
+    field: str, fields: Iterable[str], form: str = "--config.{}", prefer: str | None = None
+) -> str:
+    """As `did_you_mean`, for a dotted field; may suggest several, those of the section `prefer` first."""
+    found = [form.format(name) for name in nearest_fields(field, fields, prefer=prefer)]
     if not found:
         return ""
     several = f"{', '.join(found[:-1])} or " if found[1:] else ""
     return f"; did you mean {several}{found[-1]}?"
 
 
-def nearest_fields(field: str, fields: Iterable[str], most: int = 3) -> list[str]:
+def nearest_fields(
+    field: str, fields: Iterable[str], most: int = 3, prefer: str | None = None
+) -> list[str]:
     """The dotted fields most similar to an unknown one, best first.
 
-    Fields that end in the given name, or in a suffix of it, are preferred: `grid.name` gives `sampling.grid.name`. Otherwise one is chosen:
+    Fields that end in the given name, or in a suffix of it, are preferred: `grid.name` gives `sampling.grid.name`. Of several, those of
+    the section `prefer` come first. Otherwise one is chosen:
     with a last part similar to that of `field` in the same section, or similar as a whole, or with a similar last part in any section.
     """
     fields = list(fields)
@@ -66,7 +71,8 @@ def nearest_fields(field: str, fields: Iterable[str], most: int = 3) -> list[str
         end = field.split(".", n)[-1]
         ending = [name for name in fields if f".{name}".endswith(f".{end}")]
         if ending:
-            return alike_first(field, ending)[:most]
+            alike = alike_first(field, ending)
+            return sorted(alike, key=lambda name: name.rpartition(".")[0] != prefer)[:most]
     within = {name.rpartition(".")[2]: name for name in fields if name.rpartition(".")[0] == parent}
     anywhere = {name.rpartition(".")[2]: name for name in reversed(fields)}
     found = (within.get(nearest(last, within) or ""), nearest(field, fields, ALIKE_WHOLE))

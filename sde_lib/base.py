@@ -63,7 +63,7 @@ def time_derivative(fn, t: Elements) -> Elements:
 
 @functools.lru_cache(maxsize=64)
 def check_process(sde: SDE, t: float, dtype: Any) -> None:
-    """Refuse a process whose log-SNR is not finite and strictly decreasing from t to `signal_end`.
+    """Refuse a process whose log-SNR is not finite and strictly decreasing from t to `signal_end`, or whose alpha or sigma is not elementwise.
 
     Checked on an even grid in `dtype`, the one that samplers and likelihoods compute in, for the log-SNR of alpha and sigma as well as
     for the process's own `log_snr`, which may be a separate formula. Samplers and likelihoods rely on this property and would
@@ -72,12 +72,24 @@ def check_process(sde: SDE, t: float, dtype: Any) -> None:
     times = np.linspace(t, sde.signal_end, CHECKED_TIMES, dtype=dtype)
 
     def at_times(of):
-        return np.broadcast_to(np.asarray(of(jnp.asarray(times)), float), times.shape)
+        return np.asarray(of(jnp.asarray(times)), float)
 
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        for name in ("alpha", "sigma", "log_snr"):
+            check_elementwise(sde, name, jnp.asarray(times))
         stated = 2.0 * (np.log(at_times(sde.alpha)) - np.log(at_times(sde.sigma)))
         refuse_rise(sde, times, stated)
         refuse_rise(sde, times, at_times(sde.log_snr))
+
+
+def check_elementwise(sde: SDE, name: str, times: Array) -> None:
+    """Refuse a function of time whose values do not have the shape and dtype of the times."""
+    values = jnp.asarray(getattr(sde, name)(times))
+    if (values.shape, values.dtype) != (times.shape, times.dtype):
+        raise ConfigError(
+            f"{type(sde).__name__}.{name}(t) is {values.dtype}{list(values.shape)} for times t that are {times.dtype}{list(times.shape)}: expected one "
+            "value for each time, in its dtype; where it is constant, return jnp.full_like(t, its value)"
+        )
 
 
 def refuse_rise(sde: SDE, times: np.ndarray, log_snr: np.ndarray) -> None:
@@ -121,11 +133,18 @@ class SDE(Section, abc.ABC):
         return self.T
 
     def check_time(self, field: str, t: float) -> None:
-        """Refuse a smallest time t outside (0, T), and a process that is invalid from t on (`check_process`)."""
+        """Refuse a smallest time t outside (0, T), and a process that is invalid from t on (`check_process`) or not hashable."""
         if not 0 < t < self.signal_end:
             raise ConfigError(
                 f"{field}={t}: expected a time between 0 and T={self.signal_end}, such as 1e-5"
             )
+        try:
+            hash(self)
+        except TypeError as error:
+            raise ConfigError(
+                f"{type(self).__name__} is not hashable ({error}), as an argument of compiled functions must be: declare it "
+                "@dataclasses.dataclass(frozen=True), with fields that are numbers, strings or tuples"
+            ) from error
         check_process(self, t, jnp.result_type(float))
 
     # ---- what a subclass defines --------------------------------------------------------------

@@ -31,8 +31,14 @@ MISTAKES = [
         f"{DIGITS} --mode=train --config.training.batchsize=3",
         "did you mean --config.training.batch_size",
     ),
-    (f"{DIGITS} --mode=train --config.training.batch_size=abc", "batch_size=abc: invalid literal"),
-    (f"{DIGITS} --mode=train --config.training.batch_size=3.5", "batch_size=3.5: invalid literal"),
+    (
+        f"{DIGITS} --mode=train --config.training.batch_size=abc",
+        "batch_size=abc: expected an integer",
+    ),
+    (
+        f"{DIGITS} --mode=train --config.training.batch_size=3.5",
+        "batch_size=3.5: expected an integer",
+    ),
     (f"{DIGITS} --mode=train --config.model.fir=perhaps", "model.fir=perhaps"),
     (f"{DIGITS} --mode=dream", "choose one of data, train, .*, report$"),
     (f"{DIGITS} --mode=sample --sampler=magic", "choose one of pc, pc_published, ode"),
@@ -62,6 +68,20 @@ MISTAKES = [
         "config.training is a section: set its fields one by one",
     ),
     (f"{DIGITS} --mode=train extra", "unexpected argument 'extra'"),
+    (
+        f"{DIGITS} --mode=sample --sampler=ddim --config.sampling.num_steps=5",
+        r"did you mean --config.sampling.exponential.num_steps, --config\.",
+    ),
+    (f"{DIGITS} --mode=train --seed=3", "unexpected flag '--seed=3'.*did you mean --config.seed"),
+    (f"{DIGITS} --mode=sample --num_images 5", r"did you mean .*--config.sampling.num_images"),
+    (f"{DIGITS} --mode=train --bach_size=5", r"did you mean --config..*batch_size"),
+    (
+        f"{DIGITS} --mode=train --config.training.n_iters=1e3",
+        "--config.training.n_iters=1e3: expected an integer, such as 1000",
+    ),
+    (f"{DIGITS} --mode=train --config.seed=", "--config.seed=: expected an integer"),
+    (f"{DIGITS} --mode=train --config.optim.lr=a", "--config.optim.lr=a: expected a number"),
+    (f"{DIGITS} --mode=train --config.data.centered=7", "data.centered=7: expected True or False"),
     # A truth value is a flag alone, or follows =.
     (f"{DIGITS} --mode=train --config.model.fir false", "unexpected argument 'false'"),
     (
@@ -322,7 +342,7 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.data.image_size=4", r"images of shape \(8, 8, 1\)"),
     (
         f"{DIGITS} --mode=train --config.data.image_size=8x12",
-        "--config.data.image_size=8x12: invalid literal for int",
+        "--config.data.image_size=8x12: expected an integer",
     ),
     (
         f"{DIGITS} --mode=data --config.data.image_width=8",
@@ -453,6 +473,24 @@ def test_overrides_and_default_folder():
     assert options.config.training.batch_size == 64
     assert options.config.optim.lr == 1.0
     assert options.config.model.num_res_blocks == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unread"),
+    [
+        ("--sampler=ddim --config.sampling.ode.num_steps=5", "sampling.ode.num_steps"),
+        ("--config.sampling.sampler=ode --config.sampling.edm.s_churn=5", "sampling.edm.s_churn"),
+        ("--sampler=ddim --config.sampling.exponential.num_steps=5", ""),
+        ("--sampler=pc_published --config.sampling.pc.num_steps=5", ""),
+        ("--sampler=ode --config.sampling.grid.rho=5 --config.sampling.num_images=5", ""),
+    ],
+)
+def test_fields_of_another_sampler_are_named(arguments, unread):
+    def note(mode):
+        return parse(["main.py", DIGITS, f"--mode={mode}", *arguments.split()], "").note
+
+    assert ("does not read " + unread in note("sample")) if unread else not note("sample")
+    assert not note("train")  # whose pictures and figures are drawn by others too
 
 
 def test_a_folder_under_home(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from score_sde.fields import known_fields
 from score_sde.flag_table import MODES
 from score_sde.nearest import did_you_mean, did_you_mean_field, nearest, nearest_fields
-from score_sde.samplers.names import SAMPLERS
+from score_sde.samplers.names import SAMPLERS, SECTIONS
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz_"
 
@@ -73,6 +73,16 @@ def test_a_name_of_several_sections_is_answered_with_some_of_them():
     ]
     words = did_you_mean_field("batch_size", ["a.batch_size", "b.batch_size"])
     assert words == "; did you mean --config.a.batch_size or --config.b.batch_size?"
+
+
+def test_the_preferred_section_comes_first():
+    """Of samplers' sections that all have `num_steps`, the chosen sampler's."""
+    for section in SECTIONS.values():
+        found = nearest_fields("sampling.num_steps", known_fields(), prefer=f"sampling.{section}")
+        assert found[0] == f"sampling.{section}.num_steps"
+    assert len(found) == 3
+    found = nearest_fields("sampling.num_steps", known_fields(), prefer="optim")
+    assert found == nearest_fields("sampling.num_steps", known_fields())
 
 
 def test_beginnings_and_case():

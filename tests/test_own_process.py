@@ -5,6 +5,7 @@ modes write.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +119,16 @@ def test_likelihood(workdir):
     assert not list((workdir / "likelihood").glob("unfinished*"))
 
 
-def test_checkpoint_of_another_architecture(workdir):
+@pytest.mark.parametrize("mode", ["sample", "likelihood", "export", "train"])
+def test_another_architecture_is_named_by_its_fields(workdir, mode):
+    with pytest.raises(UserError, match=r"model.width=16 \(trained with 8\)"):
+        run(workdir, f"--mode={mode}", "--config.model.width=16")
+
+
+def test_arrays_are_named_where_the_config_was_not_recorded(workdir, tmp_path):
+    shutil.copytree(workdir / "checkpoints", tmp_path / "checkpoints")
     with pytest.raises(UserError, match="checkpoint") as error:
-        run(workdir, "--mode=sample", "--config.model.width=16")
+        run(tmp_path, "--mode=sample", "--config.model.width=16")
     assert "decoder_pred.kernel: checkpoint (8, 16), config (16, 16)" in str(error.value)
     assert "17 arrays differ" in str(error.value)
     assert "...);" in str(error.value)

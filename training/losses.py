@@ -217,7 +217,8 @@ def build_continuous(config: Any, sde: SDE) -> ContinuousLoss:
             "model.learned_variance=True with training.continuous=True, whose losses do not train the variance; set "
             "training.continuous=False, or learned_variance=False"
         )
-    weighting, flow = build_weighting(config, sde), training.weighting in FLOW_WEIGHTINGS
+    flow = training.weighting in FLOW_WEIGHTINGS
+    times, weighting = build_times(config, sde, flow), build_weighting(config, sde)
     if flow and training.learned_uncertainty:
         raise ConfigError(
             f"training.learned_uncertainty=True with training.weighting={training.weighting!r}: the uncertainty is learned only "
@@ -225,7 +226,7 @@ def build_continuous(config: Any, sde: SDE) -> ContinuousLoss:
         )
     kind = UncertainLoss if training.learned_uncertainty else ContinuousLoss
     loss = FlowMatching if flow else kind
-    return loss(sde, build_times(config, sde, flow), weighting, training.reduce_mean)
+    return loss(sde, times, weighting, training.reduce_mean)
 
 
 def build_discrete(config: Any, sde: SDE) -> Loss:

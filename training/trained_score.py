@@ -149,10 +149,12 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
             jnp.asarray(p, jnp.float32) for p in mixture_parameters(config.data)
         )
         return LoadedScore(ProductMixtureScore(weights, means, variances, sde), None)
+    check_recorded(
+        config, workdir
+    )  # before shapes are compared: it names the fields, not the arrays
     network = build_network(config)
     template = jax.eval_shape(lambda: trained_part(network, init_params(config, network)))
     trained, step = averaged_params(config, workdir, template)
-    check_recorded(config, workdir)
     whole = joined(trained, frozen_weights(config, network, workdir))
     model = score_model(config, sde, with_adapters(config, whole, recorded_classes(workdir)))
     adapters = tuple(chosen_adapters(config))

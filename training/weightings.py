@@ -26,10 +26,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
+from score_sde.errors import ConfigError
 from score_sde.options import choose
 from score_sde.sde_lib import SDE
+from score_sde.sde_lib.base import CHECKED_TIMES
 from score_sde.shapes import PerImage
 from score_sde.training.times import LogitNormalTimes, LogNormalTimes, NormalTimes
 
@@ -132,7 +136,24 @@ def build_weighting(config: Any, sde: SDE) -> Weighting:
     """Build the weighting that `training.weighting` names.
 
     Raises:
-      ConfigError: the name is unknown.
+      ConfigError: the name is unknown, or a weight is negative or not finite.
     """
     weightings = {**WEIGHTINGS, **FLOW_WEIGHTINGS}
-    return choose("training.weighting", config.training.weighting, weightings)(config, sde)
+    name, eps = config.training.weighting, config.training.eps
+    weighting = choose("training.weighting", name, weightings)(config, sde)
+    check_weights(name, weighting, eps, sde.T if name in FLOW_WEIGHTINGS else sde.signal_end)
+    return weighting
+
+
+def check_weights(name: str, weighting: Weighting, eps: float, end: float) -> None:
+    """Refuse a weighting with negative weights, of which training would increase the error, or with infinite ones."""
+    times = np.linspace(eps, end, CHECKED_TIMES)
+    with jax.ensure_compile_time_eval():
+        weights = np.broadcast_to(np.asarray(weighting(jnp.asarray(times)), float), times.shape)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ConfigError(
+            f"training.weighting={name!r} is {weights[at]:.4g} at t={times[at]:.4g}: expected weights that are finite and 0 or more from "
+            f"training.eps={eps:g} to T={end:g}; correct it in training/weightings.py, or its options"
+        )

@@ -66,14 +66,19 @@ def test_a_folder_that_cannot_be_listed_is_refused(folder, monkeypatch):
         image_files(folder)
 
 
-def test_files_that_are_not_read_are_counted(folder, caplog):
+def test_files_that_are_not_read_are_counted(folder, capsys, caplog):
     image_files(folder)
-    assert not caplog.messages
+    assert not capsys.readouterr().err
+    (folder / "a.bmp").touch()
+    image_files(folder)
+    assert capsys.readouterr().err == f"{folder}: 1 file is not read: 1 of .bmp\n"
+    (folder / "a.bmp").unlink()
     for name in ("a.tif", "b/b.TIF", "c.gif", "README", ".hidden"):
         (folder / name).touch()
     image_files(folder)
-    (message,) = caplog.messages
-    assert message.endswith("; 4 other files are not read: 2 of .tif, 1 of no suffix, 1 of .gif")
+    said = capsys.readouterr().err
+    assert said == f"{folder}: 4 files are not read: 2 of .tif, 1 of no suffix, 1 of .gif\n"
+    assert not caplog.messages
 
 
 def test_files_are_sorted_by_name_and_other_files_are_not_seen(tmp_path):

@@ -40,7 +40,12 @@ def test_a_network_with_no_such_levels_is_refused(network, options, words):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("ncsnpp", {"embedding_type": "fourier"}), ("ncsnpp", {}), ("ddpm", {}), ("own", {})],
+    [
+        ("ncsnpp", {"embedding_type": "fourier"}),
+        ("ncsnpp", {}),
+        ("ddpm", {}),
+        ("own", {"num_classes": 0}),
+    ],
 )
 def test_parameters_are_float32_whatever_the_flag(name, options, monkeypatch):
     """Those of 1x1 convolutions and class embeddings used to follow JAX_ENABLE_X64."""
@@ -57,7 +62,8 @@ def test_parameters_are_float32_whatever_the_flag(name, options, monkeypatch):
 
     monkeypatch.setitem(NETWORKS, "own", Own)
     config = digits_config("vp")
-    config.model.update(name=name, num_classes=10, num_res_blocks=1, **options)
+    config.model.update(name=name, num_classes=10, num_res_blocks=1)
+    config.model.update(options)
     network = build_network(config)
     params = jax.eval_shape(lambda: init_params(config, network))
     if name != "own":  # at the source, so that the draws are those of float32

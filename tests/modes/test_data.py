@@ -131,3 +131,46 @@ def test_classes_of_a_part_are_said_to_be(config, tmp_path, capsys, monkeypatch)
     figures = looked_at(config, tmp_path)
     assert sum(train for train, _ in figures["classes"].values()) == 5
     assert "\nClasses of 5 of the 7 training images:\n" in capsys.readouterr().out
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Sixty grey images of 4x4 in two classes, and a class folder without images."""
+    for i in range(60):
+        path = tmp_path / "pictures" / ("even", "odd")[i % 2] / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("L", (4, 4), i).save(path)
+    (tmp_path / "pictures" / "none").mkdir()
+    config = get_config()
+    config.data.update(
+        name="folder", folder=str(tmp_path / "pictures"), image_size=4, num_channels=1
+    )
+    return config
+
+
+def test_class_folders_without_images_are_named(pictures, tmp_path):
+    assert looked_at(pictures, tmp_path / "run")["ignored"] == {"folder none/ without images": 1}
+
+
+@pytest.mark.parametrize("resize", [False, True])
+def test_all_files_that_cannot_be_used_are_named_at_once(pictures, tmp_path, resize):
+    pictures.data.resize = resize
+    broken = [tmp_path / "pictures" / "odd" / f"{i:02}.png" for i in (1, 7, 31)]
+    broken[0].write_bytes(b"")
+    broken[1].write_text("no image")
+    broken[2].write_bytes(broken[2].read_bytes()[:-20])
+    with pytest.raises(data.DatasetError, match="^3 images of .* cannot be used") as error:
+        looked_at(pictures, tmp_path / "run")
+    lines = str(error.value).splitlines()[1:]
+    assert [line.split(":")[0] for line in sorted(lines)] == [f"odd/{one.name}" for one in broken]
+    for i in range(1, 60, 2):
+        (tmp_path / "pictures" / "odd" / f"{i:02}.png").write_text("no image")
+    with pytest.raises(data.DatasetError, match="^30 images of .*; the first 10:") as error:
+        looked_at(pictures, tmp_path / "run")
+    assert len(str(error.value).splitlines()) == 11
+
+
+def test_a_single_file_keeps_its_error(pictures, tmp_path):
+    (tmp_path / "pictures" / "odd" / "01.png").write_text("no image")
+    with pytest.raises(data.DatasetError, match=r"01.png cannot be used as an image: .*Pillow"):
+        looked_at(pictures, tmp_path / "run")

@@ -95,6 +95,34 @@ def test_other_images_under_the_same_names_are_measured_anew(tmp_path, monkeypat
         likelihood.run(config, build_sde(config), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("asked", "there_are", "said"),
+    [
+        (100, 1, "note: likelihood.num_images=100 of the test split, which has 1; one image has"),
+        (0, 1, "note: one image has no standard error"),
+        (9, 8, "note: likelihood.num_images=9 of the test split, which has 8\n"),
+        (8, 8, None),
+        (0, 8, None),
+    ],
+)
+def test_fewer_images_than_asked_for_are_named(
+    tmp_path, monkeypatch, capsys, asked, there_are, said
+):
+    def measure(*_):
+        raise Stopped
+
+    config = toy_config()
+    config.data.image_size = 2
+    config.likelihood.num_images = asked
+    split = ImagesInMemory(np.zeros((there_are, 2, 2, 1), np.float32))
+    monkeypatch.setattr(likelihood, "measure_bits_per_dim", measure)
+    monkeypatch.setattr(data, "load", lambda *_, **__: Datasets("", split, split, None))
+    with pytest.raises(Stopped):
+        likelihood.run(config, build_sde(config), tmp_path)
+    note = capsys.readouterr().err
+    assert said in note if said else "note" not in note
+
+
 CHAIN = {"training.continuous": False}
 INTEGERS = {**CHAIN, "data.uniform_dequantization": False}
 

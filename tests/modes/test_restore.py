@@ -503,7 +503,10 @@ def test_images_of_files(tmp_path):
         found = observe(config, space, measurement)
         np.testing.assert_array_equal(found.y, expected.y)
     config.restore.num_images = 4
-    with pytest.raises(UserError, match="num_images=4 of restore.images, which has 3"):
+    with pytest.raises(UserError, match="num_images=4 of restore.images='.*pictures', which has 3"):
+        observe(config, space, measurement)
+    config.restore.update(images="test", num_images=10_000)
+    with pytest.raises(UserError, match="num_images=10000 of the test split, which has 297"):
         observe(config, space, measurement)
 
 

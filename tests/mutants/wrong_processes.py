@@ -33,6 +33,7 @@ PROCESSES = [
         ("derived-g2-without-drift", "time_derivative(variance, t) - 2.0 * self.drift_coefficient(t) * variance(t)", "time_derivative(variance, t)"),
         ("derived-step-variance-at-s", "-jnp.square(self.sigma(t)) * jnp.expm1(self.log_snr(t)", "-jnp.square(self.sigma(s)) * jnp.expm1(self.log_snr(t)"),
         ("bisection-the-wrong-way", "self.log_snr(middle) > log_snr", "self.log_snr(middle) < log_snr"),
+        ("numbers-for-functions-of-time", "            check_elementwise(sde, name, jnp.asarray(times))\n", "            pass\n"),
         ("own-log-snr-unchecked", "        refuse_rise(sde, times, at_times(sde.log_snr))\n", ""),
     ),
     *mutants("sde_lib/vp.py", USER_SDE,

@@ -29,6 +29,10 @@ ODE = "tests/samplers/test_ode.py"
 
 # fmt: off
 SAMPLERS = [
+    *mutants("modes/prior.py", "tests/modes/test_prior.py",
+        ("signal-left-at-any-end", "if log_snr <= LARGEST_LOG_SNR:", "if log_snr <= -8.0:"),
+        ("signal-left-and-not-said", "if log_snr <= LARGEST_LOG_SNR:", "if log_snr <= 2.0:"),
+    ),
     *mutants("samplers/predictors.py", VECTOR_LAWS,
         ("em-noise-times-dt", "sde.diffusion(t) * jnp.sqrt(dt) * z", "sde.diffusion(t) * dt * z"),
         ("em-noise-of-the-next-time", "sde.diffusion(t) * jnp.sqrt(dt) * z", "sde.diffusion(s) * jnp.sqrt(dt) * z"),

@@ -34,6 +34,8 @@ TRAINING = [
     *mutants("training/weightings.py", WEIGHTINGS,
         ("velocity-weighted-as-x0", "1.0 + jnp.exp(-sde.log_snr(t))\n", "jnp.exp(-sde.log_snr(t))\n"),
         ("x0-weighted-by-the-snr", "return lambda t: jnp.exp(-sde.log_snr(t))", "return lambda t: jnp.exp(sde.log_snr(t))"),
+        ("negative-weights", "(weights >= 0)", "(weights >= -np.inf)"),
+        ("infinite-weights", "~(np.isfinite(weights) & (weights >= 0))", "~(weights >= 0)"),
         ("min-snr-a-maximum", "jnp.minimum(1.0, gamma", "jnp.maximum(1.0, gamma"),
         ("min-snr-of-x0", "jnp.minimum(1.0, gamma * jnp.exp(-sde.log_snr(t)))", "jnp.minimum(gamma, jnp.exp(sde.log_snr(t)))"),
         ("p2-with-noise-to-signal", "(k + jnp.exp(sde.log_snr(t)))", "(k + jnp.exp(-sde.log_snr(t)))"),

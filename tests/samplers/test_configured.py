@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde.configs.default import get_config
 from score_sde.errors import ConfigError
 from score_sde.restoration.methods import configured_for
 from score_sde.samplers.configured import configure
 from score_sde.samplers.entries import ENTRIES
 from score_sde.samplers.grids import GRIDS, cheapest_grid
+from score_sde.samplers.names import SECTIONS
 from score_sde.samplers.noise import IndexedNoise, RecordedNoise
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.schedules import forward_variance, step_costs
@@ -294,3 +296,17 @@ def test_a_start_that_is_no_time_of_the_process_is_refused():
         with pytest.raises(ValueError, match=f"t_start={t_start}: expected a time between"):
             configure(small("edm", t_start=t_start).sampling, VP())
     assert jnp.isfinite(configure(small("edm", t_start=1.0).sampling, VP()).grid).all()
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_sampler_reads_the_steps_of_its_section_alone(name):
+    def times(**num_steps):
+        options = get_config().sampling
+        options.sampler, options.ode.steps = name, "grid"
+        for section, number in num_steps.items():
+            options[section].num_steps = number
+        return len(configure(options, Linear() if name == "mean_flow" else VP()).grid)
+
+    own, steps = SECTIONS[name], dict.fromkeys(set(SECTIONS.values()), 9)
+    assert times(**steps) != times(**{**steps, own: 13})
+    assert times(**{**steps, own: 13}) == times(**{own: 13})

@@ -203,7 +203,6 @@ class Given(SDE):
 WRONG = {
     "noise that falls": (jnp.ones_like, lambda t: 1.0 - 0.5 * t),
     "constant": (jnp.ones_like, jnp.ones_like),
-    "numbers": (lambda t: 1.0, lambda t: 2.0),
     "rises for a while": (lambda t: 1.0 - 0.9 * t, lambda t: t * (1.2 - jnp.sin(9.0 * t))),
     "no signal at T": (lambda t: 1.0 - t, lambda t: t),
     "negative signal": (lambda t: 1.0 - 2.0 * t, lambda t: t),
@@ -221,6 +220,37 @@ def test_a_process_whose_log_snr_does_not_fall_is_refused(functions):
         sde.check_time("training.eps", 1e-3)
     with pytest.raises(ConfigError, match="Given: "):
         jax.eval_shape(lambda x: (sde.check_time("training.eps", 1e-2), x)[1], jnp.ones(()))
+
+
+@pytest.mark.parametrize(
+    ("functions", "message"),
+    [
+        (
+            (lambda t: 1.0, lambda t: t),
+            r"Given.alpha\(t\) is float32\[\] for times .* float32\[257\]",
+        ),
+        ((jnp.ones_like, lambda t: t[-1] - 0 * t[0]), r"Given.sigma\(t\) is float32\[\]"),
+        ((jnp.ones_like, lambda t: t.astype(jnp.bfloat16)), r"Given.sigma\(t\) is bfloat16\[257\]"),
+    ],
+    ids=["number", "one of all", "dtype"],
+)
+def test_alpha_and_sigma_must_have_a_value_for_each_time(functions, message):
+    """A number broadcasts in training, and ends in a TypeError in samplers that differentiate it."""
+    with pytest.raises(ConfigError, match=message):
+        Given(functions).check_time("training.eps", 1e-3)
+
+
+def test_a_process_that_is_not_frozen_is_refused():
+    @dataclasses.dataclass
+    class Thawed(SDE):
+        def alpha(self, t):
+            return 1.0 - 0.9 * t
+
+        def sigma(self, t):
+            return t
+
+    with pytest.raises(ConfigError, match=r"Thawed is not hashable .*frozen=True"):
+        Thawed().check_time("training.eps", 1e-3)
 
 
 class OwnLogSNR(VP):

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from score_sde.configs.default import get_config
-from score_sde.errors import UserError
+from score_sde.errors import ConfigError, UserError
 from score_sde.models.exact import GaussianScore
 from score_sde.models.score import denoise, predicted_noise
-from score_sde.sde_lib import VE, VP, SubVP
-from score_sde.training.weightings import WEIGHTINGS, build_weighting
+from score_sde.sde_lib import SDES, VE, VP, SubVP, build_sde
+from score_sde.training.weightings import FLOW_WEIGHTINGS, WEIGHTINGS, build_weighting
 
 
 def weighting(name, sde, **fields):
@@ -55,6 +55,40 @@ def test_weights_at_known_signal_to_noise_ratios(x64):
         [22**-0.5, 12**-0.5, 3**-0.5, 2.25**-0.5],
         rtol=1e-9,
     )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda t: VP().log_snr(t),
+            r"'own' is -0.0\d+ at t=0.26",
+        ),  # negative once there is more noise than signal
+        (lambda t: 1.0 / (1.0 - t), r"'own' is inf at t=1:"),
+        (lambda t: jnp.sqrt(t - 0.5), r"'own' is nan at t=1e-05"),
+        (lambda t: -1.0, r"'own' is -1 at t=1e-05"),
+    ],
+    ids=["negative", "infinite", "not a number", "constant"],
+)
+def test_weights_that_are_negative_or_not_finite_are_refused(wrong, message, monkeypatch):
+    monkeypatch.setitem(WEIGHTINGS, "own", lambda config, sde: wrong)
+    with pytest.raises(ConfigError, match=message):
+        weighting("own", VP())
+
+
+def test_a_weight_may_be_zero(monkeypatch):
+    monkeypatch.setitem(
+        WEIGHTINGS, "own", lambda config, sde: lambda t: jnp.where(t < 0.5, 0.0, 1.0)
+    )
+    weighting("own", VP())
+
+
+@pytest.mark.parametrize("name", [*WEIGHTINGS, *FLOW_WEIGHTINGS])
+@pytest.mark.parametrize("process", SDES)
+def test_no_weighting_of_a_process_is_refused(name, process):
+    config = get_config()
+    config.sde.name = process
+    weighting(name, build_sde(config))
 
 
 def test_unknown_weightings_are_refused():
