@@ -137,9 +137,19 @@ def copied_checkout(folder: Path) -> Path:
         test_labels=labels,
     )
     np.savez(folder / "their_samples.npz", images=colours)
+    register_example(folder)
     small = rng.integers(17, size=(40, 4, 4, 1), dtype=np.uint8)
     np.savez(folder / "small_digits.npz", images=small, test_images=small)
     return folder
+
+
+def register_example(folder: Path) -> None:
+    """Add the process that docs/tutorials/extending.md writes, as it says."""
+    page = (folder / "docs" / "tutorials" / "extending.md").read_text()
+    (example,) = re.findall(r"```python\n# sde_lib/straight.py.*?\n(.*?)```", page, flags=re.DOTALL)
+    (folder / "sde_lib" / "straight.py").write_text(example)
+    with open(folder / "sde_lib" / "__init__.py", "a") as file:
+        file.write('from score_sde.sde_lib.straight import Straight\nSDES["straight"] = Straight\n')
 
 
 def small(options: Any) -> list[str]:
@@ -209,6 +219,13 @@ def flags_of(given: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(given, given[1:], strict=False))
 
 
+def without_tables(folder: Path, name: str) -> None:
+    """Remove the tables of this file of results from the pages: a command of few rows makes only some of them again."""
+    block = rf"<!-- results: {re.escape(name)}(?: \S+)? -->.*?<!-- end of results -->"
+    for page in folder.glob("*.md"):
+        page.write_text(re.sub(block, "", page.read_text(), flags=re.DOTALL))
+
+
 class Reader(NamedTuple):
     """Of the documents, who has a checkout and does what they say."""
 
@@ -228,6 +245,7 @@ class Reader(NamedTuple):
         # Rows of the whole would not go with those of a few images.
         for file in (self.checkout / "docs").glob(f"{module.rpartition('.')[2]}.json*"):
             file.unlink()
+            without_tables(self.checkout / "docs", file.name)
         return self.ended(["-m", module, *rest, *small_of_module(module)])
 
     def of_main(self, given: tuple[str, ...]) -> str | None:
