@@ -101,7 +101,7 @@ for call in (
     same, *mistakes = printed(script, folder, tmp_path).splitlines()
     assert float(same) == 0
     expected = (
-        r"10 classes was given .* expected {\"label\": integers \(b,\)}",
+        r"conditional network was given .* expected {\"label\": integers \(b,\) of 10 classes}",
         r"one noise level per image, shape \(2,\), but noise_input has shape \(\)",
         r"images of type uint8: expected the model's arrays, real numbers; `Trained.encode`",
     )

@@ -104,7 +104,7 @@ def test_stored_images_come_back():
         ),
         (
             lambda of: of.config.training.update(label_dropout=0.0) or of.latents(X),
-            "Trained.latents without labels or texts asks for the score of no class",
+            "Trained.latents without labels or texts needs the unconditional score",
         ),
     ],
 )

@@ -257,7 +257,7 @@ def test_its_folder_is_no_score_network(whole):
     folder, _ = whole
     with pytest.raises(UserError, match="a classifier has no score"):
         sample.check(small(), VP())
-    with pytest.raises(UserError, match="does not fit the config"):
+    with pytest.raises(UserError, match="trained with another config: training.task"):
         sample.run(digits_config("vp"), VP(), folder)
 
 
