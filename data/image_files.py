@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from score_sde.data.builders import DatasetError, one_line
-from score_sde.progress import say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -45,6 +44,8 @@ def found(folder: Path) -> dict[str, Path]:
             f"{folder} has no image files: no file in it or its subfolders ends in {', '.join(SUFFIXES)}{others}"
         )
     if ignored:
+        from score_sde.progress import say  # imports JAX, which importing this package does not
+
         say(f"{folder}: {listed(ignored)}")
     return images
 

@@ -53,7 +53,7 @@ def test_a_run_at_its_end_says_that_nothing_is_left(config, tmp_path, capsys):
     train(config, tmp_path)
     assert "nothing to train" not in capsys.readouterr().err
     assert train(config, tmp_path)["loss"] is None
-    assert "nothing to train: the folder is at step 2 of 2; set" in capsys.readouterr().err
+    assert "nothing to train: the folder is at step 2 of 2; increase" in capsys.readouterr().err
 
 
 class Sum:
