@@ -62,14 +62,18 @@ def record_decoder(
     return decode_record
 
 
-def unreadable_image(what: object, error: Exception) -> DatasetError:
+class UnusableImage(DatasetError):
+    """A file that is not an image, or cannot be used as one."""
+
+
+def unreadable_image(what: object, error: Exception) -> UnusableImage:
     """The error for a file that is not an image or cannot be used as one."""
     import PIL
 
     reason = str(error) if isinstance(error, DatasetError) else one_line(error)
     if isinstance(error, PIL.UnidentifiedImageError):  # its message names an object in memory
         reason = "it is empty, or in a format that Pillow does not know"
-    return DatasetError(f"{what} cannot be used as an image: {reason}")
+    return UnusableImage(f"{what} cannot be used as an image: {reason}")
 
 
 def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarray]:

@@ -57,13 +57,18 @@ def build_network(config: Any) -> nn.Module:
     Raises:
         ConfigError: the name is unknown, or the network does not accept the options.
     """
+    return choose("model.name", config.model.name, NETWORKS).from_config(config)
+
+
+def check_asks_for_conditions(config: Any) -> None:
+    """Refuse classes, texts and paired images for a network without `conditions`, which would be trained without them.
+
+    Not part of `build_network`, so that networks already trained with such a config remain usable.
+
+    Raises:
+        ConfigError: the network does not ask for a condition that `config.model` names.
+    """
     network = choose("model.name", config.model.name, NETWORKS)
-    check_asks_for_conditions(network, config)
-    return network.from_config(config)
-
-
-def check_asks_for_conditions(network: Any, config: Any) -> None:
-    """Refuse classes, texts and paired images for a network without `conditions`, which would be trained without them."""
     if hasattr(network, "conditions"):
         return
     model = config.model

@@ -16,6 +16,7 @@ from score_sde.configs.default import check_options
 from score_sde.data.folder import unusable_images
 from score_sde.data.loader import labels_of
 from score_sde.data.order import fixed_permutation
+from score_sde.data.resizing import UnusableImage
 from score_sde.data.splits import Datasets, Split, training_batch
 from score_sde.evaluation.largest_distance import affordable, largest_distance
 from score_sde.evaluation.pictures import save_grid
@@ -49,7 +50,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     """Summarize both splits, draw the first training images, and report and return the figures."""
     try:
         return shown(config, workdir)
-    except data.DatasetError:
+    except UnusableImage:
         if config.data.name == "folder":
             refuse_unusable(config)
         raise

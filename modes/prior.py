@@ -15,7 +15,7 @@ def say_signal_left(sde: SDE) -> None:
     """Print a note if the log-SNR at T is above LARGEST_LOG_SNR, so that the prior is not the distribution of x_T."""
     T = jnp.asarray(sde.T)
     log_snr = float(sde.log_snr(T))
-    if log_snr <= LARGEST_LOG_SNR:
+    if not log_snr > LARGEST_LOG_SNR:  # NaN where alpha(T) is 0 up to rounding
         return
     fields = ", ".join(f"model.{name}" for name in sde.options()) or "its alpha and sigma"
     say(

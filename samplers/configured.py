@@ -91,10 +91,11 @@ def published(
             f"{options.threshold!r}: this sampler reproduces the published times and steps; set these options to 'uniform', 0 and 'none', or use --sampler "
             "pc (with --mode restore, restore.method=imputation)"
         )
-    if problem.starts_fast and not steps_along_chain(options, problem.sde):
+    growth = problem.first_rate / options.pc.num_steps
+    if not growth <= 1 and not steps_along_chain(options, problem.sde):
         raise ConfigError(
-            f"the published sampler with sampling.pc.predictor={options.pc.predictor!r} under {type(problem.sde).__name__}: its equal steps of t "
-            "are Euler's, which cannot follow a process whose alpha goes to 0; use --sampler pc, whose grid can"
+            f"the published sampler with sampling.pc.predictor={options.pc.predictor!r} under {type(problem.sde).__name__}: its steps of t are Euler's, "
+            f"of which the first would multiply x by {1 + growth:.3g}; use --sampler pc, whose grid suits such a process"
         )
     sampler = build(
         problem.sde,

@@ -90,8 +90,8 @@ class GridOptions(Section):
 
     name: str = option(
         "auto",
-        "time grid: auto (log_snr for exponential integrators and where alpha(T) is close to 0; rho for edm and consistency; "
-        "else uniform) | uniform | quadratic | log_snr | rho | times | "
+        "time grid: auto (log_snr for exponential integrators, and where alpha(T) is close to 0, except for ode under linear; rho "
+        "for consistency and otherwise for edm; else uniform) | uniform | quadratic | log_snr | rho | times | "
         "dp, the cheapest for the likelihood (dynamic programming)",
     )
     rho: float = option(7.0, "name=rho: equal steps of (sigma/alpha)^(1/rho)", positive)

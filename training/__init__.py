@@ -20,7 +20,7 @@
     power_average.py     averages of the weights with a power-function profile, of any width
     kept_averages.py     power-function averages stored during training, and reconstruction of any width from them
     evaluations.py       the results of the evaluators during a run
-    checkpoints.py       saving, strict restoring
+    checkpoints.py       saving, strict restoring; orbax_errors.py: what may go wrong in it
     named_shapes.py      differences between two trees of arrays
     staying.py           which checkpoints are kept
     about.py             the metadata of a checkpoint

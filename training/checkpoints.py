@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -31,14 +30,12 @@ from score_sde.training.about import (
 )
 from score_sde.training.manifest import damage, write_manifest
 from score_sde.training.named_shapes import check_same, shapes
+from score_sde.training.orbax_errors import UNREADABLE, first_line
 from score_sde.training.state import TrainState, parts
 from score_sde.training.staying import Staying
 from score_sde.unfinished import all_hosts_meet
 
 BEST = -1  # in place of a step: the checkpoint with the lowest held-out loss, or other figure
-
-# The exceptions that Orbax raises for missing or damaged files.
-UNREADABLE = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError)
 
 
 class Checkpoints:
@@ -297,14 +294,6 @@ def kept(step: int | None) -> str:
     return (
         "there is no checkpoint yet" if step is None else f"the checkpoint of step {step} is kept"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """Return a short form of an error's message: its first line, or the system's text if tensorstore reports a failed system call."""
-    said = getattr(error, "strerror", None) or str(error)
-    text = (said.strip().splitlines() or [type(error).__name__])[0]
-    found = re.search(r"([^:]+) \[os_error_code=", text)
-    return found.group(1).strip() if found else text[:300]
 
 
 def restore_part(

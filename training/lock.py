@@ -81,7 +81,7 @@ def _watch(path: Path, folder: Path, left: dict[str, Any]) -> None:
       UserError: there is one.
     """
     say(
-        f"{_in_words(left)} was the last to train in {folder} and did not exit properly; watching its heartbeat for {WATCH:.0f} s"
+        f"{folder} is still marked as in use by {_in_words(left)}; watching for its heartbeat for {WATCH:.0f} s"
     )
     first, until = _time_of(path), time.monotonic() + WATCH
     while time.monotonic() < until:

@@ -19,7 +19,12 @@ from score_sde.devices import build_devices
 from score_sde.errors import ConfigError
 from score_sde.files import user_path
 from score_sde.measurements.condition_image import check_condition
-from score_sde.models.networks import build_network, conditions_of, projection_of
+from score_sde.models.networks import (
+    build_network,
+    check_asks_for_conditions,
+    conditions_of,
+    projection_of,
+)
 from score_sde.models.noisy_classifier import NoisyClassifierNetwork
 from score_sde.progress import say
 from score_sde.sde_lib import SDE, build_sde
@@ -234,6 +239,8 @@ def train(
         check_condition(config)
         if config.training.task == "classifier":
             NoisyClassifierNetwork.from_config(config).check_attention()
+        else:
+            check_asks_for_conditions(config)
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)

@@ -55,12 +55,6 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
                 f"{field} has another {what}, {theirs}, than the student, {ours}; set the same sde, model.beta_... or "
                 "sigma_..., and data"
             )
-    first, asked = teacher.training.eps, config.training.eps
-    if first > asked:
-        raise ConfigError(
-            f"{field} was trained at times from training.eps={first} on, but the student needs its score from training.eps={asked} on; "
-            f"set training.eps={first} and sampling.eps={first}, or use a teacher trained from {asked} on"
-        )
     if has_condition_image(teacher) or has_condition_image(config):
         raise ConfigError(
             f"{field}: the teacher or the student is conditioned on an image (model.condition_image), but distillation supports only classes; use "
@@ -99,6 +93,20 @@ def check_teacher(config: Any, sde: SDE, folder: Path) -> Any:
     return teacher
 
 
+def check_first_time(config: Any, teacher: Any) -> None:
+    """Refuse, when a run begins, a teacher that was not trained down to the student's first time.
+
+    Raises:
+      ConfigError: its training.eps is larger.
+    """
+    first, asked = teacher.training.eps, config.training.eps
+    if first > asked:
+        raise ConfigError(
+            f"consistency.teacher={config.consistency.teacher!r} was trained at times from training.eps={first} on, but the student needs its "
+            f"score from training.eps={asked} on; set training.eps={first} and sampling.eps={first}, or use a teacher trained from {asked} on"
+        )
+
+
 def keep_teacher(workdir: Path, config: Any, teacher: Any) -> None:
     """Store the teacher's weights and config next to the checkpoints of a new run.
 
@@ -124,6 +132,7 @@ def teacher_of_run(config: Any, sde: SDE, workdir: Path) -> Any:
     folder = user_path(config.consistency.teacher)
     if not (saved_steps(checkpoint_folder(workdir)) and (workdir / WEIGHTS).exists()):
         teacher = check_teacher(config, sde, folder)
+        check_first_time(config, teacher)
         return told(config, teacher, load_score_model(teacher, sde, folder).model)
     kept = workdir / CONFIG
     # Folders of older versions hold only the weights.

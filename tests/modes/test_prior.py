@@ -1,14 +1,16 @@
 """The note on a process that ends before the images have become noise."""
 
+import dataclasses
 import importlib
 import math
 
+import jax.numpy as jnp
 import pytest
 
 from score_sde.configs.default import get_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.modes.prior import say_signal_left
-from score_sde.sde_lib import SDES, VE, ScaledLinear, ShiftedCosine, build_sde
+from score_sde.sde_lib import SDE, SDES, VE, ScaledLinear, ShiftedCosine, build_sde
 
 
 def test_it_states_the_log_snr_and_the_fields(capsys):
@@ -22,6 +24,24 @@ def test_it_states_the_log_snr_and_the_fields(capsys):
     assert "model.beta_min, model.beta_max" in said
     say_signal_left(ShiftedCosine(log_snr_shift=20.0))  # from -15 at T to 5
     assert "is still 5.00" in capsys.readouterr().err
+
+
+@dataclasses.dataclass(frozen=True)
+class QuarterTurn(SDE):
+    """A process of a user's own, whose alpha at T is -4e-8 in float32."""
+
+    signal_end = 0.999
+
+    def alpha(self, t):
+        return jnp.cos(0.5 * math.pi * t)
+
+    def sigma(self, t):
+        return jnp.sin(0.5 * math.pi * t)
+
+
+def test_a_process_without_signal_at_its_end_has_no_note(capsys):
+    say_signal_left(QuarterTurn())
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", SDES)
