@@ -92,7 +92,7 @@ def published(
             "pc (with --mode restore, restore.method=imputation)"
         )
     growth = problem.first_rate / options.pc.num_steps
-    if not growth <= 1 and not steps_along_chain(options, problem.sde):
+    if problem.starts_fast and not growth <= 1 and not steps_along_chain(options, problem.sde):
         raise ConfigError(
             f"the published sampler with sampling.pc.predictor={options.pc.predictor!r} under {type(problem.sde).__name__}: its steps of t are Euler's, "
             f"of which the first would multiply x by {1 + growth:.3g}; use --sampler pc, whose grid suits such a process"

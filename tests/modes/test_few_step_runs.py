@@ -20,7 +20,7 @@ from score_sde.training.kinds import KINDS
 from score_sde.training.recorded_config import record_config
 from score_sde.training.score_task import with_weights
 from score_sde.training.state import init_params
-from score_sde.training.teacher import check_teacher
+from score_sde.training.teacher import check_first_time, check_teacher
 from score_sde.training.trained_score import load_score_model
 
 
@@ -363,7 +363,9 @@ def test_how_a_teacher_rounds_its_samples_is_nothing_to_the_network(tmp_path):
 def test_a_teacher_may_have_been_trained_further_down(tmp_path):
     record_config(teacher(**{"training.eps": 0.001}), tmp_path, None)
     config = consistency(**{"consistency.teacher": str(tmp_path)})
-    assert check_teacher(config, build_sde(config), tmp_path).training.eps == 0.001
+    found = check_teacher(config, build_sde(config), tmp_path)
+    assert found.training.eps == 0.001
+    check_first_time(config, found)
 
 
 def test_kinds_of_the_three_are_other_tasks():
