@@ -291,7 +291,7 @@ def test_one_that_has_died_gives_none(tmp_path, quick_beats, monkeypatch, capsys
     no_locks = OSError(errno.ENOSYS, "no locks")
     monkeypatch.setattr(lock.fcntl, "flock", Mock(side_effect=no_locks))
     run(tmp_path, 1)
-    assert "did not exit properly; watching its heartbeat" in capsys.readouterr().err
+    assert "is still marked as in use by" in capsys.readouterr().err
     run(tmp_path, 2)  # the end before was an orderly one
     assert "heartbeat" not in capsys.readouterr().err
 
