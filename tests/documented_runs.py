@@ -166,6 +166,10 @@ def small(options: Any) -> list[str]:
     for name, least in AT_LEAST.items():
         if config_value(config, name) < least:
             found.append(f"--config.{name}={least}")
+    if (
+        config.training.keep_best_by == "frechet_limit"
+    ):  # which needs several times as many images as features
+        found.append("--config.training.quality_images=300")
     if config.data.name == "cifar10":
         found += ["--config.data.name=arrays", "--config.data.file=cifar10.npz"]
     return found
