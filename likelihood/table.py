@@ -77,7 +77,7 @@ def of_chain(config: Any) -> str:
     kept = (
         f", of which chain_levels={options.chain_levels} are kept" if options.chain_levels else ""
     )
-    learnt = ", not those that the network has learnt" if model.get("learned_variance") else ""
+    learnt = " (the learned variances are not used)" if model.get("learned_variance") else ""
     return f", on the chain of {model.num_scales} levels{kept}, with the {options.chain_variances} variances{learnt}"
 
 
@@ -88,7 +88,7 @@ def meaning(config: Any) -> list[str]:
     lines = []
     if options.ode:
         lines.append(
-            f"The ODE's value is the cost of {of} under the law of the probability flow started from the prior."
+            f"The ODE value is -log p of {of} under the distribution that the probability flow makes of the prior."
         )
     if options.bound_draws and not config.training.continuous:
         integers = integer_costs(config)
@@ -96,11 +96,11 @@ def meaning(config: Any) -> list[str]:
         of = f"the {what if config.data.num_levels else 'data'} at time 0"
         decoder = "discretised" if integers else "Gaussian"
         lines.append(
-            f"The bound is on the cost of {of} under the law of the chain, whose last step is a {decoder} decoder"
-            + (": a different law from the ODE's." if options.ode else ".")
+            f"The bound is an upper bound on -log p of {of} under the chain, whose last step is a {decoder} decoder"
+            + ("; the ODE defines another distribution." if options.ode else ".")
         )
     elif options.bound_draws:
         lines.append(
-            f"The bound is on the cost of {of} under the law of the reverse SDE, not on the ODE's value, which may lie on either side of it."
+            f"The bound is an upper bound on -log p of {of} under the reverse SDE; it does not bound the ODE value, which may be larger or smaller."
         )
     return lines

@@ -32,7 +32,7 @@ def test_of_the_sde_at_eps():
         "bound on the SDE",
     ):
         assert words in found
-    assert "cost of the images at time eps=1e-05 under the law of the reverse SDE" in found
+    assert "-log p of the images at time eps=1e-05 under the reverse SDE" in found
     assert "chain" not in found
     assert "gap" in found
 
@@ -52,7 +52,7 @@ def test_of_a_chain_at_time_0(dequantized):
         in found
     )
     of = "dequantized images" if dequantized else "integer images themselves"
-    assert f"cost of the {of} at time 0 under the law of the chain" in found
+    assert f"-log p of the {of} at time 0 under the chain" in found
 
 
 def test_integer_costs_have_no_gap_to_a_density():
