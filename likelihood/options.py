@@ -76,7 +76,7 @@ class LikelihoodOptions(Section):
     )
     chain_variances: str = option(
         "ancestral",
-        "networks trained on a chain: variances of its steps in the bound, ancestral | forward | posterior; learnt ones are not used",
+        "networks trained on a chain: variances of its steps in the bound, ancestral | forward | posterior; learned ones are not used",
     )
     chain_levels: str = option(
         "",
