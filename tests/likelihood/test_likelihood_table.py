@@ -64,9 +64,7 @@ def test_integer_costs_have_no_gap_to_a_density():
 
 def test_variances_that_are_learnt_and_not_used_are_said():
     learnt = {"model__name": "dit", "model__learned_variance": True}
-    assert "the learned variances are not used" in text(
-        False, training__continuous=False, **learnt
-    )
+    assert "the learned variances are not used" in text(False, training__continuous=False, **learnt)
     assert "learned variances" not in text(False, training__continuous=False)
 
 
