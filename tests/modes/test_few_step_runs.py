@@ -159,6 +159,16 @@ def test_a_resumed_run_is_the_run_without_a_stop(folders, tmp_path, name):
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
+def test_a_run_of_before_resumes_with_a_teacher_of_later_times(folders, tmp_path):
+    """Its first time is checked when a run begins, not against the copy that the run keeps."""
+    folder, made = folders
+    shutil.copytree(folder / "distilled", tmp_path / "distilled")
+    record_config(teacher(**{"training.eps": 0.1}), tmp_path / "later", None)
+    shutil.copy(tmp_path / "later" / "config.json", tmp_path / "distilled" / "teacher.json")
+    task = KINDS["consistency"].build(made["distilled"], None)
+    assert jax.tree.leaves(with_weights(task, tmp_path / "distilled")[0].constants)
+
+
 def test_a_run_keeps_the_teacher_that_it_began_with(folders, tmp_path):
     """Whatever happens to the teacher's folder, both for weights and prediction kind; a new run takes the teacher's current state."""
     folder, made = folders

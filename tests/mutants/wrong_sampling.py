@@ -90,6 +90,7 @@ SAMPLERS = [
         ("levels-of-langevin-on-another-grid", "problem.grid(num_times - 1, problem.small_steps)", "problem.grid(num_times - 1)"),
     ),
     *mutants("samplers/configured.py", "tests/samplers/test_configured.py::test_what_cannot_follow_such_a_process_is_refused",
+        ("published-euler-of-any-length-refused", "problem.starts_fast and not growth <= 1 and", "problem.starts_fast and"),
         ("published-euler-under-any-process", "not growth <= 1 and not steps_along_chain(", "False and not steps_along_chain("),
         ("polynomials-in-t-under-any-process", "if method in IN_TIME and problem.starts_fast:", "if False:"),
     ),

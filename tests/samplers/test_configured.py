@@ -193,6 +193,7 @@ def test_what_cannot_follow_such_a_process_is_refused(sde):
             configure(small(name, STEPS).sampling, sde)
         assert configure(small(name, STEPS, t_start=0.8).sampling, sde).denoises
     assert configure(small("pc_published", 1000, **euler).sampling, VP(beta_max=110.0)).grid.shape == (1000,)  # fmt: skip
+    assert configure(small("pc_published", 1000, **euler).sampling, Trigonometric()).grid.shape == (1000,)  # fmt: skip
     assert configure(small("deis_t_2", STEPS).sampling, VP(beta_max=110.0)).denoises
     chain = {**euler, "pc__predictor": "ancestral_sampling"}
     assert configure(small("pc_published", STEPS, **chain).sampling, Cosine()).grid.shape == (STEPS,)  # fmt: skip
