@@ -54,7 +54,7 @@ def works(kind: str, options: argparse.Namespace) -> dict[str, Work]:
 def timed(options: argparse.Namespace) -> Iterator[str]:
     """Yield the lines of a table of times."""
     clock = CLOCKS["processor" if options.cores == 1 else "wall"]
-    yield "| | batch | who | seconds, median (range) | its time over ours |"
+    yield "| | batch | who | seconds, median (range) | speedup over it |"
     yield "|---|---|---|---|---|"
     for kind in ("training step", "evaluation"):
         given = works(kind, options)

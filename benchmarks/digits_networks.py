@@ -179,7 +179,7 @@ def tables(stored: dict[str, Any]) -> dict[str, str]:
     images = f"{setting['images']} held-out images" if setting["images"] else "all held-out images"
     below = (
         f"{setting['seconds']:g} s of updates each. Bits/dim of {images}; {setting['samples']} samples and {real['num_images']} training images "
-        f"beside all held-out ones, by a classifier that names {real['features_accuracy']:.1%} of these right."
+        f"beside all held-out ones, by a classifier of accuracy {real['features_accuracy']:.1%} on these."
     )
     return {"": "\n".join([*lines, "", below, *measured_by(rows.values())])}
 

@@ -3,12 +3,12 @@
     python -m benchmarks.growth --nf 32 --out docs
     python -m benchmarks.growth --axes batch resolution --batches 1 4 16 --out runs/growth
 
-Along each axis, setups that differ in one quantity are timed in turns in one process (benchmarks/turns.py), so that fluctuations
-of the machine affect all alike; seconds are medians. The exponent next to a figure is the log-log slope from the figure above
+Along each axis but `devices`, setups that differ in one quantity are timed in turns in one process (benchmarks/turns.py), so that
+fluctuations of the machine affect all alike; seconds are medians. The exponent next to a figure is the log-log slope from the figure above
 it: 1 is linear growth, 0 a constant cost. Evaluations against tolerance are counted, not timed, with the exact score of
-configs/toy_mixture.py. Devices are those into which XLA splits one CPU, so their rows show the overhead of sharing a batch, never
-the gain from more devices. Lines are appended to <out>/growth.jsonl as they are measured; then a table for each run is printed,
-and the page there is updated.
+configs/toy_mixture.py. Devices are those into which XLA splits one CPU, each number of them in a process of its own, one after
+the other; their rows show the overhead of sharing a batch, never the gain from more devices. Lines are appended to
+<out>/growth.jsonl as they are measured; then a table for each run is printed, and the picture and the page there are updated.
 """
 
 from __future__ import annotations
@@ -104,12 +104,13 @@ def resolution(setting: Setting) -> Iterator[Point]:
 
 
 def steps(setting: Setting) -> Iterator[Point]:
-    """Sampling by DDIM with n evaluations, by the driver of `--mode sample`."""
+    """Sampling by DDIM, by the driver of `--mode sample`, against the evaluations that it counts: one more than steps, as the
+    last noise is removed."""
     config = setting.config(sampling__sampler="ddim", sampling__num_images=4)
     sde = build_sde(config)
     model = random_network(config, sde)
 
-    def sampling(count: int) -> Work:
+    def sampling(count: int) -> tuple[float, Work]:
         configured = config.copy_and_resolve_references()
         configured.sampling.exponential.num_steps = count
         configured.sampling.batch_size = 4
@@ -119,9 +120,9 @@ def steps(setting: Setting) -> Iterator[Point]:
             for _ in range(times):
                 generate(model, 4, 0)
 
-        return work
+        return float(generate(model, 4, 0).nfe.mean()), work
 
-    works = {count: sampling(count) for count in setting.options.steps}
+    works = dict(sampling(count) for count in setting.options.steps)
     yield from setting.timed("evaluations", "samples by DDIM", works, "a batch of 4")
 
 
@@ -204,15 +205,31 @@ def table(points: Iterable[Point]) -> str:
     return "\n".join(lines)
 
 
-def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """One Markdown text with a table per run, the newest first: slopes are only meaningful among figures timed in turns."""
+def by_run(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The rows of each run, the newest first."""
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         runs.setdefault((row["date"], row["command"]), []).append(row)
+    return [run for _, run in sorted(runs.items(), reverse=True)]
+
+
+def points_of(run: list[dict[str, Any]]) -> list[Point]:
+    return [Point(*(row[field] for field in Point._fields)) for row in run]
+
+
+def newest_curves(rows: list[dict[str, Any]]) -> list[list[Point]]:
+    """Each curve from the newest run that has it."""
+    found: dict[tuple[str, str], list[Point]] = {}
+    for run in reversed(by_run(rows)):
+        found |= {(curve[0].axis, curve[0].measure): curve for curve in curves(points_of(run))}
+    return list(found.values())
+
+
+def tables(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """One Markdown text with a table per run, the newest first: slopes are only meaningful among figures timed in turns."""
     chapters = []
-    for _, run in sorted(runs.items(), reverse=True):
-        points = [Point(*(row[field] for field in Point._fields)) for row in run]
-        chapters += [table(points), in_words(run[0])]
+    for run in by_run(rows):
+        chapters += [table(points_of(run)), in_words(run[0])]
     return {"": "\n\n".join(chapters)}
 
 
@@ -257,8 +274,9 @@ def main(arguments: list[str] | None = None) -> list[Point]:
                     file.write(json.dumps(point._asdict() | facts) + "\n")
             jax.clear_caches()  # the programs of this axis are not used again
             bar.update(1)
-    draw_picture(curves(points), options.out / "growth.png")
-    print(tables(read(options.out / "growth.jsonl"))[""])
+    rows = read(options.out / "growth.jsonl")
+    draw_picture(newest_curves(rows), options.out / "growth.png")
+    print(tables(rows)[""])
     renew(options.out)
     return points
 

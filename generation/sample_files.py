@@ -30,6 +30,7 @@ from score_sde.unfinished import (
 
 IMAGES = "images"  # the array that every batch has, besides others (b, ...)
 LABELS = "labels"  # the classes of all images, if they were conditioned on them
+NUM_LEVELS = "num_levels"  # of the images: what other programs scale them to 0 ... 255 by
 ARRAYS = ".npz"  # appended to the name of a folder of pictures: the file of their other arrays
 
 
@@ -37,7 +38,7 @@ class SampleFiles(Unfinished, Protocol):
     """A store of batches that becomes the result."""
 
     def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
-        """Write all that was saved, and `of_all`, arrays for all images, under an unused name; remove the unfinished batches.
+        """Write all that was saved, and `of_all`, arrays about all images, under an unused name; remove the unfinished batches.
 
         Returns:
           The path of the result.

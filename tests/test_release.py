@@ -84,6 +84,15 @@ def test_the_container_names_what_there_is():
     assert f"{version.BUILT_FROM}=${{COMMIT}}" in CONTAINER
 
 
+def test_another_commit_or_code_keeps_the_layer_of_the_requirements():
+    """A layer is made anew if one before it differs."""
+    words = [words for _, words in instructions()]
+    installed = next(i for i, given in enumerate(words) if "pip install" in given)
+    changing = [i for i, given in enumerate(words) if "COMMIT" in given or given == ". ."]
+    assert len(changing) == 3
+    assert installed < min(changing)
+
+
 @pytest.mark.parametrize(("extra", "words"), [("", []), ("cuda13", ["jax[cuda13]"])])
 def test_the_container_installs_the_requirements_and_jax_for_the_device(extra, words):
     """With a stand-in for pip that prints its arguments."""

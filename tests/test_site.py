@@ -87,3 +87,10 @@ def test_source_files_link_to_their_pages(site):
         'href="../../reference/api/sde_lib/base/"><code>sde_lib/base.py</code>'
         in site["how/processes_and_scores"]
     )
+
+
+def test_links_to_the_guide_for_contributors_lead_to_its_page(site):
+    """On GitHub they lead to the file, which is outside docs/."""
+    assert 'href="../../contributing/#where-things-go"' in site["tutorials/extending"]
+    assert 'href="../contributing/"' in site["mutants"]
+    assert 'id="where-things-go"' in site["contributing"]

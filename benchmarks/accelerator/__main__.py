@@ -7,7 +7,7 @@
 Each stage (stages.py) runs in its own process, so that one that fails or hangs does not affect the others. rows.jsonl has a line
 for each figure, STAGE.log the output of a stage, table.md the table, and compiled/ is JAX's compilation cache. PyTorch is measured
 too if it is installed. One GPU is measured, the first that CUDA_VISIBLE_DEVICES allows. In a folder with existing rows, those of
-the stages that run again are replaced.
+the stages that run again are replaced; their first calls are then named as cached, as compiled/ has their programs.
 """
 
 from __future__ import annotations

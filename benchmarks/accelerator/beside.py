@@ -7,7 +7,7 @@ imported only by the functions that run it.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax
 from benchmarks.turns import Work
 
 EAGER, COMPILED = "PyTorch", "PyTorch, compiled"
+BOTH = "PyTorch, eager and compiled"
 
 
 def installed(*packages: str) -> bool:
@@ -134,12 +135,13 @@ def samplers(config: Any, batch: int, steps: int) -> Iterator[tuple[str, str, Wo
         yield name, WHO[name], waited(sampled), waited(partial(evaluations, nfe)), nfe
 
 
-def peak_memory() -> Iterator[tuple[str, float]]:
-    """Peak memory of PyTorch's tensors so far in GiB; nothing without a GPU."""
+def peak_memory(ran: Collection[str]) -> Iterator[tuple[str, float]]:
+    """Peak memory of PyTorch's tensors so far in GiB, named after the works that ran; nothing without a GPU."""
     if comparable() and device().type == "cuda":
         import torch
 
-        yield "PyTorch, eager and compiled", torch.cuda.max_memory_allocated() / 2**30
+        who = BOTH if COMPILED in ran else EAGER
+        yield who, torch.cuda.max_memory_allocated() / 2**30
 
 
 def device() -> Any:

@@ -26,4 +26,4 @@ def ceilings(setting: Setting) -> Iterator[Row]:
 
 def median(setting: Setting, work: Work) -> float:
     work(1)
-    return in_turns({"it": work}, setting.block, setting.rounds)["it"].median
+    return in_turns({"it": work}, setting.block, setting.rounds, setting.clock)["it"].median

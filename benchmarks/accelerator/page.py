@@ -39,7 +39,7 @@ def speed(rows: list[dict[str, Any]]) -> str:
     """A row for each measure that PyTorch has too, with the fraction of the machine's limit that ours reaches."""
     limits = {r["precision"]: r["value"] for r in rows if r["measure"] == "matrix product"}
     asked = [row for row in rows if row["who"].startswith("PyTorch")]
-    lines = ["| | batch | ours | of the limit | PyTorch | ours over it |", "|---" * 6 + "|"]
+    lines = ["| | batch | ours | of the limit | PyTorch | ours / PyTorch |", "|---" * 6 + "|"]
     for peer in asked:
         mine = {row["unit"]: row["value"] for row in ours_of(rows, peer, peer["measure"])}
         ours = mine.get(peer["unit"])

@@ -1,7 +1,8 @@
-"""Names of source files become links to the pages of their modules; links out of docs/ do so, or become plain text."""
+"""Source files that are named become links to the pages of their modules; links out of docs/ lead to a page, or become plain text."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from api_pages import page_of
 from packages import ROOT, modules
+from root_pages import PAGES
 
 OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+([^)#]+)(#[^)]*)?\)")
 NAMED = re.compile(r"(<a [^>]*>\s*)?<code>((?:[a-z_]+/)+[a-z_]+\.py)</code>")
@@ -25,6 +27,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def replaced(link: re.Match) -> str:
         text, path = link[1], link[2]
+        if path in PAGES:
+            moved = posixpath.relpath(PAGES[path], posixpath.dirname(page.file.src_uri))
+            return f"[{text}]({moved}{link[3] or ''})"
         if (ROOT / "docs" / path).exists() or files.get_file_from_path(path) is not None:
             return link[0]
         if not (ROOT / path).exists():

@@ -1,22 +1,29 @@
 """The accelerator benchmark on a machine without one: its counts against known values, and that it runs."""
 
+import itertools
 import json
+import sys
+import time
 from collections import Counter
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from benchmarks.accelerator import __main__ as accelerator
-from benchmarks.accelerator import beside
+from benchmarks.accelerator import beside, stages
 from benchmarks.accelerator.__main__ import environment, main
+from benchmarks.accelerator.ceilings import ceilings
 from benchmarks.accelerator.ours import forward_flops
 from benchmarks.accelerator.profile import kernels
 from benchmarks.accelerator.setting import Setting
 from benchmarks.accelerator.stages import STAGES
 from benchmarks.accelerator.table import table
 from benchmarks.flops import matrix_flops
+from benchmarks.sampler_overhead import Overhead
 from benchmarks.turns import Timing, in_turns, ratio
 from score_sde.errors import UserError
 
@@ -64,6 +71,102 @@ def test_the_ratio_is_that_of_each_round():
     """A machine that is ten times slower in one round."""
     slow, fast = Timing(np.array([2.0, 20.0, 2.2])), Timing(np.array([1.0, 10.0, 1.0]))
     assert ratio(slow, fast) == 2.0
+
+
+def ticking(size="tiny"):
+    """A setting whose clock says that every timing takes a second."""
+    return Setting(size, 0.0, 1, itertools.count().__next__)
+
+
+def test_the_limits_are_timed_by_the_clock_that_is_given():
+    """A product of n x n matrices has 2 n^3 operations; a copy of 2^14 float32 reads and writes 2^17 bytes."""
+    assert [row.value for row in ceilings(ticking())] == [2 * 128**3 / 1e12] * 2 + [2**17 / 1e12]
+
+
+def test_a_comparison_is_timed_by_the_clock_that_is_given():
+    works = {who: lambda count: None for who in ("ours", "PyTorch")}
+    rows = [*stages.compared(ticking(), "s", "training", "float32", 8, works)]
+    assert [(row.measure, row.value) for row in rows] == [
+        *[("training, first call", 1.0)] * 2,
+        *[("training", 8.0)] * 2,
+        ("training, ours over PyTorch", 1.0),
+    ]
+
+
+def test_the_loop_is_beside_a_step_by_the_same_clock(monkeypatch):
+    """The loop's speed is by wall clock, whatever clock is given: a step of 0.05 s beside a loop of 0.1 s for each."""
+    figures = {"loss": 1.0, "images_per_second": 40.0}
+    monkeypatch.setattr(stages, "TrainingSteps", lambda *_: lambda count: time.sleep(0.05 * count))
+    monkeypatch.setattr(stages, "train_task", lambda *_: SimpleNamespace(figures=figures))
+    *_, row = stages.run(ticking())
+    assert (row.unit, row.batch) == ("of the bare step", 4)
+    assert 0.5 <= row.value < 5  # by the clock that ticks, 10; a busy machine sleeps longer
+
+
+def test_a_first_call_from_the_cache_is_named_so():
+    def read(count):
+        jax.monitoring.record_event(stages.CACHE_HIT)
+
+    works = {"ours": read, "PyTorch": lambda count: None}
+    rows = [*stages.compared(ticking(), "s", "training", "float32", 8, works)]
+    assert [row.measure for row in rows[:2]] == ["training, first call, cached"] * 2
+
+
+def test_the_cache_says_when_a_program_is_read_from_it(tmp_path):
+    """By the name of the event that is listened to."""
+    options = {"jax_compilation_cache_dir": str(tmp_path), "jax_persistent_cache_min_compile_time_secs": 0.0, "jax_enable_compilation_cache": True}  # fmt: skip
+    before = {name: getattr(jax.config, name) for name in options}
+    found = []
+    try:
+        for name, value in options.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        for _ in range(2):
+            with stages.cache_hits() as hits:
+                jax.jit(lambda x: jnp.sin(x) * 1.234567)(np.ones(3, np.float32))
+            found.append(bool(hits))
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+    assert found == [False, True]
+
+
+def test_memory_is_named_after_what_ran(monkeypatch):
+    cuda = SimpleNamespace(max_memory_allocated=lambda: 2**31)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(beside, "comparable", lambda: True)
+    monkeypatch.setattr(beside, "device", lambda: SimpleNamespace(type="cuda"))
+    eager = ("ours", beside.EAGER)
+    assert [*beside.peak_memory(eager)] == [("PyTorch", 2.0)]
+    assert [*beside.peak_memory((*eager, beside.COMPILED))] == [
+        ("PyTorch, eager and compiled", 2.0)
+    ]
+
+
+def test_the_overhead_of_a_sampler_is_that_of_each_round(monkeypatch):
+    """5 % in each round; the medians are those of different rounds."""
+    found = Overhead("ddim", 4, 5, 10.5, 1.0, 0.05, 0.05, 0.05, 0.0)
+    bench = SimpleNamespace(measure=lambda entry: found)
+    monkeypatch.setattr(stages, "Bench", lambda *_: bench)
+    assert next(stages.samplers(ticking())).value == pytest.approx(1.05)
+
+
+def test_the_gain_of_one_pass_over_two_is_that_of_each_round(monkeypatch):
+    """3, 4 and 1 times as long: a gain of 3, where the medians of the times, 4 and 2, would say 2."""
+    nfe, ours, passes = 7, np.array([1.0, 2.0, 4.0]), np.array([3.0, 8.0, 4.0])
+    timed = {
+        "ours": Timing(nfe * ours),
+        "forward": Timing(passes / 4),
+        "forward and backward": Timing(3 * passes / 4),
+    }
+    monkeypatch.setattr(stages, "in_turns", lambda *_: timed)
+    monkeypatch.setattr(stages, "repeated", lambda *_: lambda count: None)
+    monkeypatch.setattr(stages.beside, "divergence", lambda *_: {})
+    solved = {"ode": {"nfe": jnp.full((4, 1), nfe)}}
+    monkeypatch.setattr(stages, "build_compiled", lambda *_: lambda *_: solved)
+    *_, row = stages.likelihoods(ticking())
+    assert (row.measure, row.value) == ("over two separate passes", pytest.approx(3.0))
 
 
 def test_kernels_of_a_gpu_by_kind():

@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from benchmarks import growth
-from benchmarks.growth import AXES, Point, curves, exponents, table, tables
+from benchmarks.growth import AXES, Point, curves, exponents, newest_curves, table, tables
 from score_sde.errors import UserError
+from score_sde.training.trained_score import load_score_model
 
 
 def of(values, at=(1, 2, 8)):
@@ -48,6 +50,26 @@ def test_runs_have_tables_of_their_own():
         "| n | cost | 1 | 1 s |  |",
         "`old` on 2026-01-01: m, d, load 0, jax j, Python p.",
     ]
+
+
+def test_a_picture_has_each_curve_of_the_newest_run():
+    """One that was not measured again stays."""
+    runs = [("old", "a", 1.0), ("new", "a", 2.0), ("old", "b", 3.0)]
+    rows = [
+        Point("n", measure, 1, value, "s")._asdict()
+        | {"date": {"old": "2026-01-01", "new": "2026-01-02"}[run], "command": run}
+        for run, measure, value in runs
+    ]
+    found = [[(p.measure, p.value) for p in curve] for curve in newest_curves(rows)]
+    assert found == [[("a", 2.0)], [("b", 3.0)]]
+
+
+def test_evaluations_of_ddim_are_those_that_the_driver_counts(monkeypatch):
+    """One for each step, and one for the last noise."""
+    exact = lambda config, sde: load_score_model(config, sde, Path()).model  # noqa: E731
+    monkeypatch.setattr(growth, "random_network", exact)
+    options = growth.parse(["--config", growth.TOY, "--steps", "2", "5"])
+    assert [point.at for point in growth.steps(growth.Setting(options, 0.0, 1))] == [3, 6]
 
 
 def test_an_unknown_axis_is_refused():

@@ -39,10 +39,10 @@ WAYS = {
 
 
 @functools.cache
-def network():
+def network(dtype="float32"):
     """A small network with random weights, whose outputs are not 0."""
     config = digits_config("vp")
-    config.model.update(nf=8, ch_mult=(1,), init_scale=1.0, attn_resolutions=())
+    config.model.update(dtype=dtype, nf=8, ch_mult=(1,), init_scale=1.0, attn_resolutions=())
     built = build_network(config)
     params = jax.jit(lambda: init_params(config, built))()
     return NetworkScore(params, built.apply, build_parameterization(config, VP()))
@@ -83,6 +83,19 @@ def test_bit_for_bit_with_a_network_asked_one_by_one():
         np.testing.assert_array_equal(other, whole[: len(other)])
     (batched,) = images("ddim", network(), (8, 8, 1), FOUR_DEVICES[:1])
     np.testing.assert_allclose(batched, whole, atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_batch_changes_a_score_by_some_units_of_the_networks_precision(dtype):
+    """By parts in ten million in float32, and by percents in bfloat16."""
+    x = jax.random.normal(jax.random.key(0), (64, 8, 8, 1))
+    given = x, jnp.linspace(0.01, 1.0, 64)
+    alone = jax.jit(OneByOne(network(dtype)).__call__)
+    together, expected = jax.jit(network(dtype).__call__)(*given), np.asarray(alone(*given))
+    error = np.linalg.norm((together - expected).reshape(64, -1), axis=1)
+    unit = float(jnp.finfo(dtype).eps)
+    assert (error < 10 * unit * np.linalg.norm(expected.reshape(64, -1), axis=1)).all()
+    np.testing.assert_array_equal(alone(*(leaf[:3] for leaf in given)), expected[:3])
 
 
 def test_noise_is_the_same_on_any_devices():

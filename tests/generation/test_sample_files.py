@@ -237,6 +237,21 @@ def test_files_say_of_which_class_each_image_is(tmp_path, monkeypatch):
         assert brightness[file["labels"] == 0].max() < brightness[file["labels"] == 1].min()
 
 
+def test_an_array_file_has_what_makes_its_levels_the_shades_of_pictures(tmp_path, monkeypatch):
+    """As other programs would make them, from the file alone."""
+    config = conditional()
+    monkeypatch.setattr(sample, "load_score_model", lambda *_: LoadedScore(Shifting(), 7))
+    sde, images = build_sde(config), []
+    for config.sampling.save in ("npz", "png"):
+        images.append(sample.run(config, sde, tmp_path / config.sampling.save))
+    with np.load(images[0]["arrays"]) as file:
+        shades = np.round(file["images"] * (255 / (file["num_levels"] - 1)))
+    pictures = sorted((tmp_path / "png" / "samples").glob("*/*.png"))
+    read = [np.asarray(Image.open(path))[..., None] for path in pictures]
+    np.testing.assert_array_equal(read, shades)
+    assert shades.max() == 255
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
