@@ -16,6 +16,7 @@ from score_sde.data.image_shape import check_shape, image_shape
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.data.resizing import fit_to
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
+from score_sde.files import user_path
 
 IMAGES, LABELS = ("images", "test_images"), ("labels", "test_labels")
 PAIRED = ("paired", "test_paired")
@@ -38,7 +39,7 @@ def load_arrays(data: Any) -> Datasets:
         raise DatasetError(
             "data.name='arrays' needs data.file: give the .npz or .npy file with your images, --config.data.file=PATH"
         )
-    path = Path(data.file).expanduser()
+    path = user_path(data.file)
     fit = fit_to(data)
     file = read_arrays(path, (*IMAGES, *LABELS, *PAIRED))
     if "images" not in file.arrays:

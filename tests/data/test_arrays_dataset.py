@@ -129,8 +129,9 @@ def test_what_is_no_such_file_is_refused_in_words(tmp_path, arrays_config, kind)
 
 def test_no_file_a_folder_and_a_pipe_are_refused(tmp_path, arrays_config):
     os.mkfifo(tmp_path / "pipe")
-    for name in ("none.npz", "", "pipe"):
-        assert "is not a file; give an .npz or .npy" in refusal(arrays_config(tmp_path / name))
+    for name in ("none.npz", "", "pipe", "~no-such-user/a.npz"):
+        path = name if name.startswith("~") else tmp_path / name
+        assert "is not a file; give an .npz or .npy" in refusal(arrays_config(path))
     assert "needs data.file: give the .npz" in refusal(arrays_config(""))
     message = refusal(arrays_config(tmp_path / "a.npz", name="digits"))
     assert "is read only with data.name='arrays', but data.name='digits'" in message
