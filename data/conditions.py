@@ -16,14 +16,24 @@ Reader = Callable[[Record, Image], np.ndarray]
 
 
 def label(record: Record, image: Image) -> np.ndarray:
-    """The class label, int32 (); DatasetError if it is missing or -1, which is TFDS's value for an unknown label."""
+    """The class label, int32 (); DatasetError if it is no integer, missing or -1, which is TFDS's value for an unknown label."""
     value = record.get("label", -1)
+    if not isinstance(value, (int, np.integer)):  # some datasets of TFDS have a text or a list here
+        raise DatasetError(
+            f"{named(record)} has the label {repr(value)[:80]}, but a class is an integer; use none (data.label=-1 and a model without "
+            "classes), or give a dataset with one class for each image"
+        )
     if value < 0:
         raise DatasetError(
-            f"{record.get('path', 'an image of the dataset')} has no label; give a dataset that has labels (in a folder: every image in a "
+            f"{named(record)} has no label; give a dataset that has labels (in a folder: every image in a "
             "sub-folder named after its class), or use none (data.label=-1 and a model without classes)"
         )
     return np.asarray(value, np.int32)
+
+
+def named(record: Record) -> str:
+    """What an error calls a record's image: its path, if the dataset has one."""
+    return str(record.get("path", "an image of the dataset"))
 
 
 def paired(record: Record, image: Image) -> np.ndarray:

@@ -190,16 +190,15 @@ def load_tfds(data: Any) -> Datasets:
     train, test = (open_split(split) for split in split_names(builder))
     num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
     # Only TFDS's ClassLabel has names; a plain integer label is not a class.
-    names = getattr(dict(builder.info.features).get("label"), "names", None)
+    label = dict(builder.info.features).get("label")
+    names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
     # Nothing else about the prepared files is the same on every machine.
     sizes = [
         (f"{builder.info.full_name}/{name}", split.num_examples)
         for name, split in builder.info.splits.items()
     ]
     contents = contents_of(builder)
-    return Datasets(
-        data.name, train, test, num_levels, names and tuple(names), lambda: sizes, lambda: contents
-    )
+    return Datasets(data.name, train, test, num_levels, names, lambda: sizes, lambda: contents)
 
 
 def contents_of(builder: Any) -> Contents:

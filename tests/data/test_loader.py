@@ -43,6 +43,26 @@ class Photographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {"photo": image.convert("L") if i % 2 else image}
 
 
+class Labelled(Photographs, skip_registration=True):
+    """Labels that are no classes: a text, or several classes of one image."""
+
+    def _info(self):
+        kinds = {"photo": tfds.features.Image(), "label": self.LABEL}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(kinds))
+
+    def _generate_examples(self):
+        for i, example in super()._generate_examples():
+            yield i, {**example, "label": self.VALUE}
+
+
+class WithNames(Labelled, skip_registration=True):
+    LABEL, VALUE = tfds.features.Text(), "George"
+
+
+class WithSeveral(Labelled, skip_registration=True):
+    LABEL, VALUE = tfds.features.Sequence(tfds.features.ClassLabel(names=["ant", "yak"])), [1, 0]
+
+
 class NeedsTensorFlow(Photographs, skip_registration=True):
     """Like most of TFDS's own builders: arrays, which TFDS encodes with TensorFlow."""
 
@@ -455,6 +475,21 @@ class Broken(Photographs, skip_registration=True):
 def test_datasets_of_another_kind_are_refused(photographs, monkeypatch, kind, words):
     monkeypatch.setitem(builders.BUILDERS, "other", f"{__name__}:{kind.__name__}")
     assert re.search(words, refusal(photographs(name="other")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [(WithNames, "b'George'"), (WithSeveral, r"\[.*1.*0.*\]")]
+)
+def test_labels_that_are_no_integers_are_refused_where_they_are_read(
+    photographs, monkeypatch, kind, said
+):
+    monkeypatch.setitem(builders.BUILDERS, "other", f"{__name__}:{kind.__name__}")
+    config = photographs(name="other")
+    assert data.load(config, classes=("yak", "ant")).train.num_images == 38
+    for conditions, label in ((("label",), -1), ((), 1)):
+        config.data.label = label
+        with pytest.raises(data.DatasetError, match=f"has the label {said}, but a class is an"):
+            data.load(config, conditions)
 
 
 def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
