@@ -12,7 +12,7 @@ from score_sde.data.arrays import load_arrays
 from score_sde.data.builders import DatasetError, prepared_builder, unreadable
 from score_sde.data.captions import WORDS, load_captions
 from score_sde.data.classes import check_known, numbered
-from score_sde.data.conditions import CONDITIONS, Record
+from score_sde.data.conditions import CONDITIONS
 from score_sde.data.folder import load_folder
 from score_sde.data.held_out import HELD_OUT_PERCENT
 from score_sde.data.huggingface import load_huggingface
@@ -20,7 +20,7 @@ from score_sde.data.idx import load_idx
 from score_sde.data.image_shape import check_shape, image_shape
 from score_sde.data.mixture import load_mixture
 from score_sde.data.options import DataOptions
-from score_sde.data.resizing import image_decoder
+from score_sde.data.resizing import record_decoder
 from score_sde.data.shapes import load_shapes
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
 from score_sde.options import choose
@@ -172,12 +172,8 @@ def load_tfds(data: Any) -> Datasets:
     stored_shape = tuple(builder.info.features[key].shape)
     shape = image_shape(data)
     check_shape(data.name, stored_shape, data)
-    decode_bytes = image_decoder(data)
-
-    def decode(record: Record) -> np.ndarray:
-        return decode_bytes(record[key])
-
-    # Left encoded, for image_decoder.
+    decode = record_decoder(data, lambda record: record[key])
+    # Left encoded, for record_decoder.
     decoders = {key: tfds.decode.SkipDecoding()}
 
     def open_split(split: str) -> ImagesOnDisk:

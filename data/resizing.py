@@ -46,17 +46,18 @@ def record_decoder(
 ) -> Callable[[Record], np.ndarray]:
     """A function from a record to its decoded image, uint8 (h, w, num_channels), from the bytes that `read` returns.
 
-    The record's "path" names the image in errors. `finished` is that of `image_decoder`.
+    The record's "path" names the image in errors, data.name one of a dataset without paths. `finished` is that of `image_decoder`.
     """
     decode = image_decoder(data, finished)
 
     def decode_record(record: Record) -> np.ndarray:
+        what = record.get("path", f"an image of {data.name!r}")
         try:
             image = decode(read(record))
         except Exception as error:
-            raise unreadable_image(record["path"], error) from error
+            raise unreadable_image(what, error) from error
         height, width, _ = image.shape
-        check_size(record["path"], (height - 2 * data.pad, width - 2 * data.pad), data)
+        check_size(what, (height - 2 * data.pad, width - 2 * data.pad), data)
         return image
 
     return decode_record

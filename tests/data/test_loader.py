@@ -43,6 +43,11 @@ class Photographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {"photo": image.convert("L") if i % 2 else image}
 
 
+class Damaged(Photographs, skip_registration=True):
+    def _generate_examples(self):
+        yield from ((i, {"photo": b"GIF89a, perhaps"}) for i in range(40))
+
+
 class Labelled(Photographs, skip_registration=True):
     """Labels that are no classes: a text, or several classes of one image."""
 
@@ -490,6 +495,13 @@ def test_labels_that_are_no_integers_are_refused_where_they_are_read(
         config.data.label = label
         with pytest.raises(data.DatasetError, match=f"has the label {said}, but a class is an"):
             data.load(config, conditions)
+
+
+def test_records_that_are_no_images_are_refused_in_words(photographs, monkeypatch):
+    monkeypatch.setitem(builders.BUILDERS, "damaged", f"{__name__}:Damaged")
+    message = refusal(photographs(name="damaged"))
+    assert message.startswith("an image of 'damaged' cannot be used as an image: ")
+    assert "\n" not in message
 
 
 def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
