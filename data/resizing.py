@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -119,8 +120,12 @@ def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(encoded)) as image:
+        if image.format not in BITS:
+            raise DatasetError(
+                f"an image in the format {image.format}, of whose colours Pillow may keep only 8 bits: convert it to PNG, JPEG or WebP"
+            )
         # Pillow would clip grey images at 255, which makes most of them white, and truncate colours to their upper 8 bits.
-        if image.mode.startswith(("I", "F")) or png_bit_depth(encoded) == 16:
+        if image.mode.startswith(("I", "F")) or BITS[image.format](image, encoded) > 8:
             raise DatasetError(
                 f"an image of mode {image.mode} has more than 8 bits a channel; convert it to 8 bits, with the rounding that you want"
             )
@@ -140,9 +145,36 @@ def upright_size(image: Any) -> tuple[int, int]:
     return height, width
 
 
-def png_bit_depth(encoded: bytes) -> int:
-    """Bits per channel of a PNG, from its header (ISO/IEC 15948, 11.2.2); 0 for other formats."""
-    return encoded[24] if encoded[:8] == b"\x89PNG\r\n\x1a\n" else 0
+def png_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel of a PNG, from its header (ISO/IEC 15948, 11.2.2)."""
+    return encoded[24]
+
+
+def tiff_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel of a TIFF, from its field BitsPerSample (TIFF 6.0, Sec. 8), of which 1 is the default."""
+    return max(image.tag_v2.get(258, (1,)))
+
+
+def ppm_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel of a colour picture in a Netpbm format, from the largest number that its header allows; 8 for others."""
+    numbers = PPM_NUMBERS.match(encoded)
+    return int(numbers[1]).bit_length() if numbers else 8
+
+
+def eight_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel in formats that have no more."""
+    return 8
+
+
+# Pillow's name of a format -> bits per channel of an image. Pillow also opens formats with more bits than it keeps, such as JPEG 2000.
+BITS: dict[str | None, Callable[[Any, bytes], int]] = {
+    "PNG": png_bits,
+    "TIFF": tiff_bits,
+    "PPM": ppm_bits,
+    **dict.fromkeys(("JPEG", "MPO", "WEBP", "GIF", "BMP"), eight_bits),
+}
+# Width, height and largest number, after white space or comments.
+PPM_NUMBERS = re.compile(rb"P[36](?:(?:\s|#[^\n]*\n)+(\d+)){3}")
 
 
 def over_black(image: Any) -> Any:

@@ -18,9 +18,9 @@ def random_image(*shape):
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 
 
-def encoded(image, **options):
+def encoded(image, format="PNG", **options):
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", **options)
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -185,6 +185,51 @@ def test_sixteen_bits_a_colour_are_refused():
         assert (image.mode, np.asarray(image).dtype) == ("RGB", np.uint8)
     with pytest.raises(DatasetError, match="mode RGB has more than 8 bits"):
         decode_image(deep, 3)
+
+
+def deep_tiff():
+    """A picture of 4x4 pixels in 16 bits a colour, written by hand as TIFF 6.0 says, Sec. 6: Pillow cannot write it."""
+    deep = random_image(4, 4, 3).astype("<u2") * 257
+    # Tag, type (3: 16 bits, 4: 32 bits), count, value or its place: after the header's 8 bytes and 8 entries.
+    bits, strip = 8 + 2 + 8 * 12 + 4, 8 + 2 + 8 * 12 + 4 + 6
+    entries = [
+        (256, 3, 1, 4), (257, 3, 1, 4), (258, 3, 3, bits), (259, 3, 1, 1),
+        (262, 3, 1, 2), (273, 4, 1, strip), (277, 3, 1, 3), (279, 4, 1, deep.nbytes),
+    ]  # fmt: skip
+    fields = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return header + fields + bytes(4) + struct.pack("<3H", 16, 16, 16) + deep.tobytes()
+
+
+DEEP = {
+    "tiff": deep_tiff(),
+    "ppm": b"P6 # of a camera\n 1\n2 65535\n" + random_image(12).tobytes(),
+    "plain ppm": b"P3\n1 1\n256\n256 1 2\n",
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_colours_in_other_formats_are_refused(kind):
+    """Pillow opens each as eight bits a colour."""
+    with PIL.Image.open(io.BytesIO(DEEP[kind])) as image:
+        assert (image.mode, np.asarray(image).dtype) == ("RGB", np.uint8)
+    with pytest.raises(DatasetError, match="mode RGB has more than 8 bits"):
+        decode_image(DEEP[kind], 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG2000", "SGI"])
+def test_formats_of_which_pillow_keeps_eight_bits_are_refused(kind):
+    """Both are of eight bits here, which Pillow does not say."""
+    with pytest.raises(DatasetError, match=f"in the format {kind}, of whose colours .* to PNG"):
+        decode_image(encoded(PIL.Image.fromarray(random_image(4, 4, 3)), format=kind), 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "BMP"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_eight_bits_are_read_in_every_format(kind, mode):
+    image = PIL.Image.fromarray(random_image(4, 5, 3)).convert(mode)
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decode_image(encoded(image, format=kind), 3), expected)
 
 
 @pytest.mark.parametrize("crop_size", [-1, 7])
