@@ -18,6 +18,7 @@ from score_sde.files import user_path
 
 # Number of files per split whose image sizes are checked before training; the others are checked when decoded.
 CHECKED_FILES = 256
+SHADES = 256  # of a picture
 PARTS = ("train", "test")  # the subfolders of a divided folder
 
 
@@ -120,7 +121,10 @@ def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...
     classes = [class_of(path, folder, 0) for path in files]
     names = sorted(set(classes) - {""})
     labels = {"": -1, **{name: i for i, name in enumerate(names)}}
-    decode = record_decoder(data, lambda record: record["path"].read_bytes(), finished=True)
+    # Shades, however many levels the images of config.data have.
+    decode = record_decoder(
+        data, lambda record: record["path"].read_bytes(), finished=True, num_levels=SHADES
+    )
     source = Files(files, [labels[name] for name in classes])
     return ImagesOnDisk(source, decode, image_shape(data), str(folder)), tuple(names)
 

@@ -172,7 +172,8 @@ def load_tfds(data: Any) -> Datasets:
     stored_shape = tuple(builder.info.features[key].shape)
     shape = image_shape(data)
     check_shape(data.name, stored_shape, data)
-    decode = record_decoder(data, lambda record: record[key])
+    num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
+    decode = record_decoder(data, lambda record: record[key], num_levels=num_levels)
     # Left encoded, for record_decoder.
     decoders = {key: tfds.decode.SkipDecoding()}
 
@@ -184,7 +185,6 @@ def load_tfds(data: Any) -> Datasets:
         return ImagesOnDisk(source, decode, shape, builder.data_dir)
 
     train, test = (open_split(split) for split in split_names(builder))
-    num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
     # Only TFDS's ClassLabel has names; a plain integer label is not a class.
     label = dict(builder.info.features).get("label")
     names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None

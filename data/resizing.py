@@ -26,30 +26,37 @@ SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange height and width
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
 
 
-def image_decoder(data: Any, finished: bool = False) -> Callable[[bytes], np.ndarray]:
+def image_decoder(
+    data: Any, finished: bool = False, num_levels: int | None = None
+) -> Callable[[bytes], np.ndarray]:
     """A function from an encoded image to uint8 (h, w, num_channels), cropped, resized and padded as config.data says.
 
     Args:
-        data: config.data with num_channels, image_size, resize, crop_size, resample and pad.
+        data: config.data with num_channels, image_size, stored_levels, resize, crop_size, resample and pad.
         finished: leave an image that already has config.data's size uncropped.
+        num_levels: grey levels of stored images; None for data.stored_levels.
 
     Raises:
         ConfigError: unknown data.resample; raised immediately, not with the first image.
         DatasetError: a number of channels other than 1 and 3, or data.crop_size without data.resize; likewise.
     """
     check_channels(data, "stored images")
-    fit = fit_to(data, finished)
+    fit = fit_to(data, finished, num_levels)
     return lambda encoded: fit(decode_image(encoded, data.num_channels))
 
 
 def record_decoder(
-    data: Any, read: Callable[[Record], bytes], finished: bool = False
+    data: Any,
+    read: Callable[[Record], bytes],
+    finished: bool = False,
+    num_levels: int | None = None,
 ) -> Callable[[Record], np.ndarray]:
     """A function from a record to its decoded image, uint8 (h, w, num_channels), from the bytes that `read` returns.
 
-    The record's "path" names the image in errors, data.name one of a dataset without paths. `finished` is that of `image_decoder`.
+    The record's "path" names the image in errors, data.name one of a dataset without paths. `finished` and `num_levels` are those of
+    `image_decoder`.
     """
-    decode = image_decoder(data, finished)
+    decode = image_decoder(data, finished, num_levels)
 
     def decode_record(record: Record) -> np.ndarray:
         what = record.get("path", f"an image of {data.name!r}")
@@ -78,7 +85,9 @@ def unreadable_image(what: object, error: Exception) -> UnusableImage:
     return UnusableImage(f"{what} cannot be used as an image: {reason}")
 
 
-def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+def fit_to(
+    data: Any, finished: bool = False, num_levels: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """A function that crops, resizes and pads (with level 0) a stored image, uint8 (h, w, num_channels), as config.data says.
 
     Arguments and errors are those of `image_decoder`; without resizing any number of channels is allowed.
@@ -91,13 +100,25 @@ def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarr
             f"data.crop_size={data.crop_size} has no effect with data.resize=False: set data.resize=True, or leave it out"
         )
     wanted, border = stored_sides(data), ((data.pad, data.pad), (data.pad, data.pad), (0, 0))
+    levels = num_levels or data.stored_levels
 
     def fit(image: np.ndarray) -> np.ndarray:
         if data.resize and not (finished and image.shape[:2] == wanted):
-            image = crop_and_resize(image, wanted, data.crop_size, data.resample)
+            check_levels(image, levels)
+            resized = crop_and_resize(image, wanted, data.crop_size, data.resample)
+            image = np.minimum(resized, levels - 1)  # beside an edge, bicubic overshoots
         return np.pad(image, border) if data.pad else image
 
     return fit
+
+
+def check_levels(image: np.ndarray, num_levels: int) -> None:
+    """Refuse a stored image that has more levels than are expected."""
+    if image.max() >= num_levels:
+        raise DatasetError(
+            f"an image has a pixel of level {image.max()}, but {num_levels} grey levels are expected, 0 to {num_levels - 1}; correct "
+            "data.stored_levels"
+        )
 
 
 def check_channels(data: Any, what: str) -> None:

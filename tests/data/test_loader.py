@@ -313,6 +313,24 @@ def test_images_are_reduced_to_a_divisor_of_their_levels(photographs, in_memory)
         np.testing.assert_array_equal(batch, of_whole >> 3)
 
 
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_resized_digits_keep_their_levels(digits_config, make_config, in_memory):
+    """Of 17, as their builder says: larger digits have white pixels and none above."""
+    fields = {"data_dir": digits_config.data.data_dir, "resize": True, "image_size": 16}
+    test = data.load(make_config(**fields, in_memory=in_memory)).test
+    assert test.take(range(test.num_images)).images.max() == 16
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_levels_are_those_of_stored_images_not_of_resized_ones(photographs, in_memory):
+    """Each image is of one level, up to 39, to which no filter adds any; three levels are one too few for 3."""
+    fields = {"resize": True, "in_memory": in_memory}
+    data.load(photographs(num_levels=40, stored_levels=40, **fields), whole=True)
+    message = refusal(photographs(num_levels=3, stored_levels=3, **fields))
+    assert "a pixel of level" in message
+    assert "3 grey levels are expected, 0 to 2; correct data.stored_levels" in message
+
+
 def test_a_reduction_to_black_is_refused(photographs):
     """Files with levels 0 to 39, read as 8-bit images at one bit, are surely a mistake of the user."""
     message = refusal(photographs(num_levels=2, in_memory="yes"))

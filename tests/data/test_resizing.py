@@ -9,9 +9,11 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import pytest
+from ml_collections import ConfigDict
 
 from score_sde.data import DatasetError
-from score_sde.data.resizing import FILTERS, crop_and_resize, decode_image
+from score_sde.data.options import DataOptions
+from score_sde.data.resizing import FILTERS, crop_and_resize, decode_image, fit_to
 
 
 def random_image(*shape):
@@ -60,6 +62,19 @@ def test_the_filters_are_those_of_the_published_data(resample, method, crop, siz
     difference = crop_and_resize(image, (size, size), crop, resample) - np.asarray(expected)
     assert abs(difference).max() <= 1.5
     assert abs(difference.mean()) < 0.02
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_overshoots_beside_an_edge_is_clipped_at_the_largest_level(channels):
+    """A white square on black at 16 levels: bicubic gives up to 17, and at 256 levels Pillow itself clips."""
+    image = np.zeros((8, 8, channels), np.uint8)
+    image[2:6, 2:6] = 15
+    options = {"image_size": 16, "num_channels": channels, "stored_levels": 16, "resize": True}
+    fitted = fit_to(ConfigDict({**DataOptions.defaults(), **options}))(image)
+    expected = np.asarray(jax.image.resize(image.astype(np.float32), (16, 16, channels), "cubic"))
+    assert expected.max() > 16.5
+    assert abs(fitted - expected.clip(0, 15)).max() <= 1
+    assert (fitted.min(), fitted.max()) == (0, 15)
 
 
 def test_box_gives_means_of_blocks():

@@ -10,7 +10,8 @@ DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
 IMAGE_SETS = "tests/quality/test_image_sets.py"
-DRAWN = "tests/data/test_loader.py::test_what_is_drawn_is_known_by_its_numbers"
+LOADER = "tests/data/test_loader.py"
+DRAWN = f"{LOADER}::test_what_is_drawn_is_known_by_its_numbers"
 SAME_DATA = "tests/training/test_same_data.py"
 CONDITIONS = "tests/generation/test_conditions_of_samples.py"
 CLASSES = "tests/data/test_class_numbers.py"
@@ -33,6 +34,7 @@ IMAGES = [
         ("part-from-the-corner", "top, left = (height - rows) // 2, (width - columns) // 2", "top, left = 0, 0"),
     ),
     *mutants("data/resizing.py", RESIZING,
+        ("overshoot-is-kept", "image = np.minimum(resized, levels - 1)", "image = resized"),
         ("deep-tiff-is-cut", "return max(image.tag_v2.get(258, (1,)))", "return 8"),
         ("deep-ppm-is-cut", "return int(numbers[1]).bit_length() if numbers else 8", "return 8"),
         ("any-format-is-cut", "        if image.format not in BITS:\n", "        if False:\n"),
@@ -129,7 +131,8 @@ IMAGES = [
         ("shades-of-the-first-pictures-alone", ", *split.chunks()):", ",):"),
     ),
     *mutants("data/folder.py", IMAGE_SETS,
-        ("samples-are-cropped-again", ", finished=True)", ")"),
+        ("samples-are-cropped-again", ", finished=True, num_levels=SHADES", ", num_levels=SHADES"),
+        ("shades-of-as-many-levels-as-the-data", ", finished=True, num_levels=SHADES", ", finished=True"),
     ),
     *mutants("data/resizing.py", f"{IMAGE_SETS} tests/data/test_folder_dataset.py",
         ("pictures-of-any-size-are-finished", "(finished and image.shape[:2] == wanted)", "finished"),
@@ -151,6 +154,12 @@ IMAGES = [
     ),
     *mutants("quality/reference.py", CLASSES,
         ("classes-by-the-reference-alone", "classes=known_classes(config, workdir)", "classes=()"),
+    ),
+    *mutants("data/resizing.py", LOADER,
+        ("levels-of-resized-images-alone", "            check_levels(image, levels)\n", ""),
+    ),
+    *mutants("data/loader.py", LOADER,
+        ("levels-of-a-builder-forgotten", "lambda record: record[key], num_levels=num_levels)", "lambda record: record[key])"),
     ),
     *mutants("data/loader.py", ARRAYS,
         ("pairs-of-training-images-only", '(("training", datasets.train), ("test", datasets.test)):\n        found', '(("training", datasets.train),):\n        found'),
