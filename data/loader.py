@@ -23,6 +23,7 @@ from score_sde.data.options import DataOptions
 from score_sde.data.resizing import record_decoder
 from score_sde.data.shapes import load_shapes
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
+from score_sde.machine import check_memory
 from score_sde.options import choose
 
 # `in_memory="auto"` keeps a dataset in memory up to this size, both splits and their conditions together: CIFAR-10
@@ -304,10 +305,12 @@ def split_names(builder: Any) -> tuple[str, str]:
 
 
 def placed(datasets: Datasets, in_memory: str) -> Datasets:
-    """The dataset, held in memory if `in_memory` says so."""
+    """The dataset, held in memory if `in_memory` says so; UserError if it cannot fit."""
     num_bytes = datasets.train.num_bytes + datasets.test.num_bytes
     if not keep_in_memory(in_memory, num_bytes):
         return datasets
+    what = f"data.in_memory={in_memory} for the images of {datasets.name!r} (set data.in_memory=no to read them from disk)"
+    check_memory(what, num_bytes, 0)
     return datasets.each(lambda split: split.kept())
 
 

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-from score_sde import data
+from score_sde import data, machine
 from score_sde.data import builders, captions, loader, mixture, prepare, resizing, shapes
 from score_sde.data.conditions import CONDITIONS
 from score_sde.data.loader import FIRST_IMAGES, contents_of
@@ -219,6 +219,20 @@ def test_conditions_count_for_what_is_held_in_memory(monkeypatch):
     for most, on_disk in ((2 * split.num_bytes, False), (2 * split.num_bytes - 1, True)):
         monkeypatch.setattr(loader, "IN_MEMORY_BYTES", most)
         assert (loader.placed(datasets, "auto").train is split) == on_disk
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(monkeypatch):
+    """2 * 7 images of 6 bytes, on machines of 84 bytes and of one less."""
+    split = told(7, decode=pytest.fail)
+    datasets = data.Datasets("told", split, split, 256)
+    for memory in (84, 83):
+        monkeypatch.setattr(machine, "memory_bytes", lambda memory=memory: memory)
+        if memory == 84:
+            assert loader.placed(datasets, "yes").train is not split
+            continue
+        with pytest.raises(UserError, match="=yes for the images of 'told' .set data.in_memory=no"):
+            loader.placed(datasets, "yes")
+        assert loader.placed(datasets, "no").train is split
 
 
 def test_images_are_decoded_side_by_side():

@@ -159,6 +159,7 @@ IMAGES = [
         ("levels-of-resized-images-alone", "            check_levels(image, levels)\n", ""),
     ),
     *mutants("data/loader.py", LOADER,
+        ("held-in-any-memory", "    check_memory(what, num_bytes, 0)\n", ""),
         ("levels-of-a-builder-forgotten", "lambda record: record[key], num_levels=num_levels)", "lambda record: record[key])"),
     ),
     *mutants("data/loader.py", ARRAYS,
