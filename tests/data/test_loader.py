@@ -543,7 +543,7 @@ def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
     assert "photographs" in refusal(photographs())
 
 
-@pytest.mark.parametrize(
+DRAWN = pytest.mark.parametrize(
     ("module", "fields"),
     [
         (mixture, {"num_levels": 0}),
@@ -551,6 +551,9 @@ def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
         (captions, {"num_levels": 2, "num_channels": 3, "image_size": 16}),
     ],
 )
+
+
+@DRAWN
 def test_what_is_drawn_is_known_by_its_numbers(make_config, monkeypatch, module, fields):
     """Another version of NumPy may draw other numbers, as another seed does."""
     config = make_config(name=module.__name__.rpartition(".")[2], **fields)
@@ -558,3 +561,19 @@ def test_what_is_drawn_is_known_by_its_numbers(make_config, monkeypatch, module,
     assert data.load(config).fingerprint == known
     monkeypatch.setattr(module, "DATA_SEED", 1)
     assert data.load(config).fingerprint.hash != known.hash
+
+
+@DRAWN
+@pytest.mark.parametrize(
+    ("field", "value"), [("resize", True), ("crop_size", 6), ("pad", 1), ("in_memory", "no")]
+)
+def test_options_of_stored_images_are_refused_for_drawn_ones(
+    make_config, module, fields, field, value
+):
+    name = module.__name__.rpartition(".")[2]
+    config = make_config(name=name, **fields)
+    data.load(config)
+    config.data[field] = value
+    message = refusal(config)
+    assert message.startswith(f"data.{field}={value} has no effect with data.name='{name}'")
+    assert message.endswith(f"leave out data.{field}")
