@@ -43,7 +43,8 @@ def paired(record: Record, image: Image) -> np.ndarray:
             "the dataset has no paired images (model.condition_image='paired'): use data.name=arrays with a file that has `paired`, or "
             "data.name=shapes, or condition the network on a measurement of the image itself, model.condition_image=measured"
         )
-    return np.asarray(record["paired"])
+    pair = record["paired"]
+    return np.asarray(pair() if callable(pair) else pair)
 
 
 def text(record: Record, image: Image) -> np.ndarray:
@@ -57,7 +58,7 @@ def text(record: Record, image: Image) -> np.ndarray:
 
 # name -> reader(record, image), which returns the condition of one image, an array of the same shape for all images.
 # `image()` returns the decoded (h, w, c), so that readers that do not call it cost no decoding. The record is that of TFDS,
-# {"path", "label"} for a file, and the image's row of `condition` for arrays in memory.
+# {"path", "label"} for a file, with "paired", a function, for a row that has one, and the image's row of `condition` for arrays in memory.
 CONDITIONS: dict[str, Reader] = {"label": label, "paired": paired, "text": text}
 
 

@@ -12,13 +12,12 @@ from score_sde.data.builders import DatasetError
 from score_sde.data.held_out import HELD_OUT_PERCENT, shuffled, split_by_name
 from score_sde.data.image_files import beside, found, ignored_suffixes, image_files, say, suffix
 from score_sde.data.image_shape import check_size, image_shape
-from score_sde.data.resizing import record_decoder, unreadable_image, upright_size
+from score_sde.data.resizing import SHADES, record_decoder, unreadable_image, upright_size
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 from score_sde.files import user_path
 
 # Number of files per split whose image sizes are checked before training; the others are checked when decoded.
 CHECKED_FILES = 256
-SHADES = 256  # of a picture
 PARTS = ("train", "test")  # the subfolders of a divided folder
 
 

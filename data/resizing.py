@@ -16,6 +16,7 @@ from score_sde.data.image_shape import check_size, in_words, stored_sides
 from score_sde.options import choose
 
 MODES = {1: "L", 3: "RGB"}
+SHADES = 256  # of a picture that does not hold levels
 
 ORIENTATION = 0x0112
 # EXIF orientation -> Pillow's Transpose that undoes it; 1 is upright.
