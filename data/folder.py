@@ -10,8 +10,9 @@ from typing import Any
 
 from score_sde.data.builders import DatasetError
 from score_sde.data.held_out import HELD_OUT_PERCENT, shuffled, split_by_name
-from score_sde.data.image_files import beside, found, ignored_suffixes, image_files, say, suffix
+from score_sde.data.image_files import beside, found, ignored_suffixes, image_files, suffix
 from score_sde.data.image_shape import check_size, image_shape
+from score_sde.data.notes import say
 from score_sde.data.resizing import SHADES, record_decoder, unreadable_image, upright_size
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 from score_sde.files import user_path

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from score_sde.data.builders import DatasetError, one_line
+from score_sde.data.notes import say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 NAMED = 5  # kinds of files or folders that a message names
@@ -47,13 +48,6 @@ def found(folder: Path) -> dict[str, Path]:
     if ignored:
         say(f"{folder}: {listed(ignored)}")
     return images
-
-
-def say(message: str) -> None:
-    """Print a line, as score_sde.progress does; that module imports JAX, which importing this package does not."""
-    from score_sde import progress
-
-    progress.say(message)
 
 
 def ignored_suffixes(folder: Path) -> collections.Counter[str]:

@@ -14,7 +14,7 @@ from score_sde.data.captions import WORDS, load_captions
 from score_sde.data.classes import check_known, numbered
 from score_sde.data.conditions import CONDITIONS
 from score_sde.data.folder import load_folder
-from score_sde.data.held_out import HELD_OUT_PERCENT
+from score_sde.data.held_out import HELD_OUT_PERCENT, own_test_split
 from score_sde.data.huggingface import load_huggingface
 from score_sde.data.idx import load_idx
 from score_sde.data.image_shape import check_shape, image_shape
@@ -185,7 +185,11 @@ def load_tfds(data: Any) -> Datasets:
             raise DatasetError(unreadable(builder.data_dir, error)) from error
         return ImagesOnDisk(source, decode, shape, builder.data_dir)
 
-    train, test = (open_split(split) for split in split_names(builder))
+    def first_label(split: str) -> Any:
+        return open_split(split).records(range(1))[0].get("label", 0)
+
+    used = split_names(builder, first_label)
+    train, test = map(open_split, used)
     # Only TFDS's ClassLabel has names; a plain integer label is not a class.
     label = dict(builder.info.features).get("label")
     names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
@@ -194,13 +198,13 @@ def load_tfds(data: Any) -> Datasets:
         (f"{builder.info.full_name}/{name}", split.num_examples)
         for name, split in builder.info.splits.items()
     ]
-    contents = contents_of(builder)
+    contents = contents_of(builder, used)
     return Datasets(data.name, train, test, num_levels, names, lambda: sizes, lambda: contents)
 
 
-def contents_of(builder: Any) -> Contents:
-    """The splits of a TFDS dataset with their sizes, used and unused."""
-    used = {name.partition("[")[0] for name in split_names(builder)}
+def contents_of(builder: Any, names: Sequence[str]) -> Contents:
+    """The splits of a TFDS dataset with their sizes, used, which are those with these `names`, and unused."""
+    used = {name.partition("[")[0] for name in names}
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     read, ignored = (
         {f"records of {name}": n for name, n in counts.items() if (name in used) == read}
@@ -292,14 +296,13 @@ def levels_in_words(num_levels: int | None) -> str:
     )
 
 
-def split_names(builder: Any) -> tuple[str, str]:
-    """TFDS names of the training and the test split."""
+def split_names(builder: Any, first_label: Callable[[str], Any]) -> tuple[str, str]:
+    """TFDS names of the training and the test split; `first_label` is that of `own_test_split`."""
     splits = builder.info.splits
     if "train" not in splits:
         raise DatasetError(f"{builder.name!r} has no split 'train', only {', '.join(splits)}")
-    for test in ("test", "validation"):
-        if test in splits:
-            return "train", test
+    if test := own_test_split(builder.name, splits, first_label):
+        return "train", test
     cut = 100 - HELD_OUT_PERCENT  # TFDS has already shuffled the records
     return f"train[:{cut}%]", f"train[{cut}%:]"
 

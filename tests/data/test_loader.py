@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from score_sde import data, machine
 from score_sde.data import builders, captions, loader, mixture, prepare, resizing, shapes
 from score_sde.data.conditions import CONDITIONS
-from score_sde.data.loader import FIRST_IMAGES, contents_of
+from score_sde.data.loader import FIRST_IMAGES, contents_of, split_names
 from score_sde.data.resizing import decode_image
 from score_sde.errors import UserError
 
@@ -66,6 +66,25 @@ class WithNames(Labelled, skip_registration=True):
 
 class WithSeveral(Labelled, skip_registration=True):
     LABEL, VALUE = tfds.features.Sequence(tfds.features.ClassLabel(names=["ant", "yak"])), [1, 0]
+
+
+class LabelsWithheld(Photographs, skip_registration=True):
+    """As ImageNet in TFDS: label 1, and -1 for the images of `test`; levels 10, 20 and 30."""
+
+    NAMES = "test", "train", "validation"
+
+    def _info(self):
+        label = tfds.features.ClassLabel(names=["ant", "yak"])
+        features = tfds.features.FeaturesDict({"photo": tfds.features.Image(), "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+        return {name: self._generate_examples(k) for k, name in enumerate(self.NAMES, 1)}
+
+    def _generate_examples(self, k):
+        for i in range(4 * k):
+            image = PIL.Image.new("RGB", (12, 14), (10 * k,) * 3)
+            yield i, {"photo": image, "label": -1 if k == 1 else 1}
 
 
 class NeedsTensorFlow(Photographs, skip_registration=True):
@@ -129,9 +148,15 @@ def test_splits_of_tfds_that_are_not_used_are_told(digits):
         for name, n in (("train", 5), ("test", 2), ("validation", 3))
     }
     builder = SimpleNamespace(info=SimpleNamespace(splits=splits))
-    assert contents_of(builder).ignored == {"records of validation": 3}
+    builder.name = "three"
+
+    def contents(label):
+        return contents_of(builder, split_names(builder, lambda split: label))
+
+    assert contents(0).ignored == {"records of validation": 3}
+    assert contents(-1).ignored == {"records of test": 2}
     del splits["test"], splits["validation"]  # cut then: train[:95%], train[95%:]
-    assert contents_of(builder) == ({"records of train": 5}, {})
+    assert contents(0) == ({"records of train": 5}, {})
 
 
 @pytest.mark.parametrize(
@@ -527,6 +552,19 @@ def test_labels_that_are_no_integers_are_refused_where_they_are_read(
         config.data.label = label
         with pytest.raises(data.DatasetError, match=f"has the label {said}, but a class is an"):
             data.load(config, conditions)
+
+
+def test_images_whose_labels_are_withheld_are_not_tested_on(photographs, monkeypatch, capsys):
+    monkeypatch.setitem(builders.BUILDERS, "withheld", f"{__name__}:LabelsWithheld")
+    loaded = data.load(photographs(name="withheld"), ("label",))
+    for split, number, level in ((loaded.train, 8, 20), (loaded.test, 12, 30)):
+        batch = split.take(range(split.num_images))
+        assert len(batch.images) == number
+        np.testing.assert_array_equal(batch.images, level)
+        np.testing.assert_array_equal(batch.condition["label"], 1)
+    assert loaded.contents().ignored == {"records of test": 4}
+    line = "withheld: the images of test have no labels; validation is the test split"
+    assert line in capsys.readouterr().err
 
 
 def test_records_that_are_no_images_are_refused_in_words(photographs, monkeypatch):
