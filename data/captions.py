@@ -13,7 +13,7 @@ import numpy as np
 
 from score_sde.data.builders import DatasetError
 from score_sde.data.fingerprint import as_files
-from score_sde.data.image_shape import check_drawn, image_shape
+from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.data.text import numbers
 
@@ -68,7 +68,6 @@ def load_captions(data: Any) -> Datasets:
     Raises:
         DatasetError: config.data has another image shape.
     """
-    check_drawn(data)
     height, width, channels = image_shape(data)
     if height != width or height % 2 or height < LEAST_SIDE or channels != len(COLOURS):
         raise DatasetError(

@@ -30,8 +30,8 @@ def load_huggingface(data: Any) -> Datasets:
     """The images of the column `image` (else of the first image column), and the labels of `label` (else of the first ClassLabel).
 
     The splits are `train` and `test`, or else `validation`, as `own_test_split` says. If there is only one, some 5 % of its rows are held
-    out, selected by hashes of their numbers. Both splits are in a fixed pseudorandom order (held_out.py). Classes are numbered as in `train`, because each
-    split may have a numbering of its own; classes without a name in `train` follow after these.
+    out, selected by hashes of their numbers. Both splits are in a fixed pseudorandom order (held_out.py). Classes are numbered as in
+    `train`, because each split may have a numbering of its own; classes without a name in `train` follow after these.
 
     Args:
         data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample, pad.

@@ -17,7 +17,7 @@ from score_sde.data.folder import load_folder
 from score_sde.data.held_out import HELD_OUT_PERCENT, own_test_split
 from score_sde.data.huggingface import load_huggingface
 from score_sde.data.idx import load_idx
-from score_sde.data.image_shape import check_shape, image_shape
+from score_sde.data.image_shape import check_drawn, check_shape, image_shape
 from score_sde.data.mixture import load_mixture
 from score_sde.data.options import DataOptions
 from score_sde.data.resizing import record_decoder
@@ -71,6 +71,7 @@ def load(
     data = config.data
     DataOptions.check_options(data, "data")
     check_places(data)
+    check_drawn(data)
     stored = numbered(LOADERS.get(data.name, load_tfds)(data), classes)
     label = data.label
     if "label" in conditions or label >= 0:

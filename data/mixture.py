@@ -9,7 +9,7 @@ import numpy as np
 
 from score_sde.data.builders import DatasetError
 from score_sde.data.fingerprint import as_files
-from score_sde.data.image_shape import check_drawn, image_shape
+from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.machine import check_memory
 
@@ -46,7 +46,6 @@ def load_mixture(data: Any) -> Datasets:
         data: config.data, with image_size, num_channels, and the tuples mixture_weights (with sum 1),
             mixture_means and mixture_variances (positive).
     """
-    check_drawn(data)
     weights, means, variances = mixture_parameters(data)
     rng = np.random.default_rng(DATA_SEED)
     shape = (NUM_TRAIN + NUM_TEST, *image_shape(data))

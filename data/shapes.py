@@ -12,7 +12,7 @@ import numpy as np
 
 from score_sde.data.builders import DatasetError
 from score_sde.data.fingerprint import as_files
-from score_sde.data.image_shape import check_drawn, image_shape
+from score_sde.data.image_shape import image_shape
 from score_sde.data.splits import Datasets, ImagesInMemory
 
 NUM_TRAIN, NUM_TEST = 4096, 256
@@ -82,7 +82,6 @@ def load_shapes(data: Any) -> Datasets:
     Raises:
         DatasetError: the number of channels is not BITS.
     """
-    check_drawn(data)
     *sides, channels = image_shape(data)
     if channels != BITS:
         raise DatasetError(

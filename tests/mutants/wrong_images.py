@@ -121,7 +121,7 @@ IMAGES = [
         ("drawn-images-of-before-are-others", 'dataset.get("hash") == NO_FILES', "False"),
     ),
     *mutants("data/image_shape.py", LOADER,
-        ("drawn-images-padded-without-effect", "        if data[field] not in harmless:\n", "        if False:\n"),
+        ("drawn-images-padded-without-effect", "        if data.name in DRAWN and data[field] not in harmless:\n", "        if False:\n"),
     ),
     *mutants("data/mixture.py", DRAWN,
         ("numbers-known-by-nothing", "as_files(images=images)", "[]"),
