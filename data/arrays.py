@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from score_sde.data.array_files import check_real
 from score_sde.data.builders import DatasetError
 from score_sde.data.conditions import Record
 from score_sde.data.held_out import rows_by_name, shuffled_rows
-from score_sde.data.image_shape import check_shape, image_shape
+from score_sde.data.image_shape import check_shape, image_shape, stored_sides
 from score_sde.data.numpy_files import in_words, read_arrays
-from score_sde.data.resizing import fit_to
+from score_sde.data.resizing import MODES, SHADES, fit_to
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
+from score_sde.files import user_path
 
 IMAGES, LABELS = ("images", "test_images"), ("labels", "test_labels")
 PAIRED = ("paired", "test_paired")
@@ -38,7 +40,7 @@ def load_arrays(data: Any) -> Datasets:
         raise DatasetError(
             "data.name='arrays' needs data.file: give the .npz or .npy file with your images, --config.data.file=PATH"
         )
-    path = Path(data.file).expanduser()
+    path = user_path(data.file)
     fit = fit_to(data)
     file = read_arrays(path, (*IMAGES, *LABELS, *PAIRED))
     if "images" not in file.arrays:
@@ -60,8 +62,10 @@ def load_arrays(data: Any) -> Datasets:
 
     def split(names: tuple[str, str, str], rows: list[int]) -> ImagesOnDisk:
         images, labels, paired = names
-        beside = arrays.get(labels), arrays.get(paired)
-        source = Rows(path, images, arrays[images], *beside, np.asarray(rows))
+        pair = None
+        if paired in arrays:
+            pair = pair_reader(path, paired, arrays[paired], arrays[images], data)
+        source = Rows(path, images, arrays[images], arrays.get(labels), pair, np.asarray(rows))
         return ImagesOnDisk(source, decode, image_shape(data), str(path))
 
     if "test_images" in arrays:
@@ -83,7 +87,10 @@ def load_arrays(data: Any) -> Datasets:
 
 
 class Rows:
-    """Random access to rows of an array of images, with labels and paired images: a source of records for `ImagesOnDisk`."""
+    """Random access to rows of an array of images, with labels and paired images: a source of records for `ImagesOnDisk`.
+
+    pair: row -> its paired image; called only for pairs that are used.
+    """
 
     def __init__(
         self,
@@ -91,11 +98,11 @@ class Rows:
         name: str,
         images: np.ndarray,
         labels: np.ndarray | None,
-        paired: np.ndarray | None,
+        pair: Callable[[int], np.ndarray] | None,
         rows: np.ndarray,
     ):
         self.path, self.name, self.images, self.labels, self.rows = path, name, images, labels, rows
-        self.paired = paired
+        self.pair = pair
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -106,10 +113,37 @@ class Rows:
                 "path": f"row {row} of {self.name} in {self.path}",
                 "image": np.asarray(self.images[row]),
                 "label": -1 if self.labels is None else int(self.labels[row]),
-                **({} if self.paired is None else {"paired": as_condition(self.paired[row])}),
+                **({} if self.pair is None else {"paired": functools.partial(self.pair, row)}),
             }
             for row in self.rows[list(indices)].tolist()
         ]
+
+
+def pair_reader(
+    path: Path, name: str, pairs: np.ndarray, images: np.ndarray, data: Any
+) -> Callable[[int], np.ndarray]:
+    """A function from a row to its image of `paired`, cropped, resized and padded as the row's own image.
+
+    Where that changes the images, the function raises DatasetError for pairs to which the same cannot be done.
+    """
+    stored = images.shape[1:3]
+    resized = data.resize and (data.crop_size > 0 or stored != stored_sides(data))
+    if not resized and not data.pad:
+        return lambda row: as_condition(pairs[row])
+    alike = pairs.dtype == np.uint8 and pairs.shape[1:3] == stored
+    if alike and (not resized or pairs.shape[-1] in MODES):
+        fit = fit_to(data, num_levels=SHADES)
+        return lambda row: fit(np.asarray(pairs[row]))
+    changed = " ".join(f"data.{of}={data[of]}" for of in ("resize", "crop_size", "pad") if data[of])
+
+    def refuse(row: int) -> np.ndarray:
+        raise DatasetError(
+            f"{path}: {changed} also changes {name}, which must then be uint8 of the images' height and width, with one channel or three if it "
+            f"is resized; it is {pairs.dtype} of shape {pairs.shape}, with images of shape {images.shape}. Write both in their final size, "
+            "and leave these fields out"
+        )
+
+    return refuse
 
 
 def as_condition(array: np.ndarray) -> np.ndarray:

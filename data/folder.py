@@ -10,14 +10,16 @@ from typing import Any
 
 from score_sde.data.builders import DatasetError
 from score_sde.data.held_out import HELD_OUT_PERCENT, shuffled, split_by_name
-from score_sde.data.image_files import found, ignored_suffixes, image_files, suffix
+from score_sde.data.image_files import beside, found, ignored_suffixes, image_files, suffix
 from score_sde.data.image_shape import check_size, image_shape
-from score_sde.data.resizing import record_decoder, unreadable_image, upright_size
+from score_sde.data.notes import say
+from score_sde.data.resizing import SHADES, record_decoder, unreadable_image, upright_size
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 from score_sde.files import user_path
 
 # Number of files per split whose image sizes are checked before training; the others are checked when decoded.
 CHECKED_FILES = 256
+PARTS = ("train", "test")  # the subfolders of a divided folder
 
 
 def load_folder(data: Any) -> Datasets:
@@ -51,13 +53,15 @@ def load_folder(data: Any) -> Datasets:
         return ImagesOnDisk(source, decode, shape, str(folder))
 
     def sizes() -> Iterator[tuple[str, int]]:
-        for part, paths in (("train", train), ("test", test)):
+        for part, paths in zip(PARTS, (train, test), strict=True):
             for path in paths:
                 yield f"{part}: {path.relative_to(folder).as_posix()}", path.stat().st_size
 
     def contents() -> Contents:
-        parts = [folder / "train", folder / "test"] if depth else [folder]
+        parts = [folder / name for name in PARTS] if depth else [folder]
         ignored = sum((ignored_suffixes(part) for part in parts), collections.Counter())
+        if depth:
+            ignored += beside(folder, PARTS)
         full = {path.relative_to(folder).parts[: depth + 1] for path in (*train, *test)}
         for name in (child.relative_to(folder) for part in parts for child in subfolders(part)):
             if name.parts not in full:
@@ -117,7 +121,10 @@ def load_pictures(folder: Path, data: Any) -> tuple[ImagesOnDisk, tuple[str, ...
     classes = [class_of(path, folder, 0) for path in files]
     names = sorted(set(classes) - {""})
     labels = {"": -1, **{name: i for i, name in enumerate(names)}}
-    decode = record_decoder(data, lambda record: record["path"].read_bytes(), finished=True)
+    # Shades, however many levels the images of config.data have.
+    decode = record_decoder(
+        data, lambda record: record["path"].read_bytes(), finished=True, num_levels=SHADES
+    )
     source = Files(files, [labels[name] for name in classes])
     return ImagesOnDisk(source, decode, image_shape(data), str(folder)), tuple(names)
 
@@ -145,7 +152,7 @@ def folder_of(data: Any) -> Path:
 
 def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of the training and the test split, each in a fixed pseudorandom order (`shuffled`)."""
-    divided = [name for name in ("train", "test") if (folder / name).is_dir()]
+    divided = [name for name in PARTS if (folder / name).is_dir()]
     if len(divided) == 1:
         missing = "test" if divided == ["train"] else "train"
         raise DatasetError(
@@ -153,7 +160,10 @@ def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
             f"{HELD_OUT_PERCENT} % of its images are then held out"
         )
     if divided:
-        first, second = (found(folder / name) for name in ("train", "test"))
+        first, second = (found(folder / name) for name in PARTS)
+        if others := beside(folder, PARTS):
+            kinds = ", ".join(f"{count} {kind}" for kind, count in others.items())
+            say(f"{folder}: not read: {kinds}")
         if both := sorted(first.keys() & second.keys()):
             raise DatasetError(
                 f"{first[both[0]]} and {second[both[0]]} are the same file, and {len(both)} files are in both train/ and test/; remove one "

@@ -1,15 +1,46 @@
-"""Held-out split of a dataset without test images: each image is assigned by its own name, independently of the others."""
+"""Test splits: which of a dataset's own, or else one that is held out, to which each image is assigned by its own name."""
 
 from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from score_sde.data.notes import say
 
 # Share of a dataset without a test split that is held out as one. Evaluating on training images would hide overfitting.
 HELD_OUT_PERCENT = 5
 
 HASH_BITS = 64
+
+TEST_SPLITS = ("test", "validation")  # the first that a dataset has
+
+
+def own_test_split(
+    dataset: str, splits: Collection[str], first_label: Callable[[str], Any]
+) -> str | None:
+    """The split to test on: one of TEST_SPLITS, None if a dataset has neither.
+
+    Where there are both, it is `validation` if the labels of `test` are not public, as those of ImageNet and Places.
+
+    Args:
+        dataset: its name, for a printed line.
+        splits: names of the dataset's splits.
+        first_label: returns the label of the first image of a split; None or a negative number if its class is unknown.
+    """
+    there = [name for name in TEST_SPLITS if name in splits]
+    if len(there) > 1 and is_unknown(first_label(there[0])):
+        say(f"{dataset}: the images of {there[0]} have no labels; {there[1]} is the test split")
+        return there[1]
+    return there[0] if there else None
+
+
+def is_unknown(label: Any) -> bool:
+    """Whether a label stands for an unknown class: None or a negative number."""
+    return label is None or (isinstance(label, (int, np.integer)) and int(label) < 0)
 
 
 def split_by_name(names: Sequence[bytes]) -> tuple[list[int], list[int]]:

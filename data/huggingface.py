@@ -16,7 +16,7 @@ from score_sde.data.builders import DatasetError, one_line
 from score_sde.data.classes import listed, renumbered, together
 from score_sde.data.conditions import Record
 from score_sde.data.folder import folder_of
-from score_sde.data.held_out import rows_by_name, shuffled_rows
+from score_sde.data.held_out import own_test_split, rows_by_name, shuffled_rows
 from score_sde.data.image_shape import image_shape
 from score_sde.data.resizing import record_decoder
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
@@ -24,15 +24,14 @@ from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 SAVED = ("dataset_dict.json", "state.json")  # written by save_to_disk for several splits, for one
 FORMATS = ("parquet", "arrow")  # file formats of folders without these
 CACHE = "cache-"  # prefix of the package's cache files, which lie beside the data
-TEST_SPLITS = ("test", "validation")
 
 
 def load_huggingface(data: Any) -> Datasets:
     """The images of the column `image` (else of the first image column), and the labels of `label` (else of the first ClassLabel).
 
-    The splits are `train` and `test`, or else `validation`. If there is only one, some 5 % of its rows are held out, selected by hashes
-    of their numbers. Both splits are in a fixed pseudorandom order (held_out.py). Classes are numbered as in `train`, because each
-    split may have a numbering of its own; classes without a name in `train` follow after these.
+    The splits are `train` and `test`, or else `validation`, as `own_test_split` says. If there is only one, some 5 % of its rows are held
+    out, selected by hashes of their numbers. Both splits are in a fixed pseudorandom order (held_out.py). Classes are numbered as in
+    `train`, because each split may have a numbering of its own; classes without a name in `train` follow after these.
 
     Args:
         data: config.data, with folder, image_size, num_channels, stored_levels, and the optional resize, crop_size, resample, pad.
@@ -153,13 +152,28 @@ def two_of(folder: Path, splits: Any) -> Parts:
         return Parts(splits, None, {"rows": len(splits)}, {})
     if "train" not in splits:
         raise DatasetError(f"{folder} has no split 'train', only {', '.join(splits)}")
-    test = next((name for name in TEST_SPLITS if name in splits), None)
+    label = label_column(splits["train"].features)
+    test = own_test_split(
+        str(folder), splits, lambda name: first_label(folder, splits[name], label)
+    )
     rows, ignored = (
         {f"rows of {name}": len(of) for name, of in splits.items() if (name in used) == read}
         for used in [("train", test)]
         for read in (True, False)
     )
     return Parts(splits["train"], splits[test] if test else None, rows, ignored)
+
+
+def first_label(folder: Path, dataset: Any, label: str | None) -> Any:
+    """The label of a split's first image; None if the split has no such column or no images, 0 if the dataset has no labels."""
+    if label is None:
+        return 0
+    if label not in dataset.features or not len(dataset):
+        return None
+    try:
+        return dataset.with_format(None).select_columns([label])[[0]][label][0]
+    except Exception as error:
+        raise DatasetError(f"{folder} cannot be read by datasets: {one_line(error)}") from error
 
 
 def class_names(features: Any, label: str | None) -> tuple[str, ...] | None:

@@ -19,7 +19,7 @@ from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
 
 
 def load_idx(data: Any) -> Datasets:
-    """Images and labels of MNIST's four files, or of others with these names (EMNIST, KMNIST), in a fixed pseudorandom order.
+    """Images and labels of MNIST's four files, or of others with these names (Fashion-MNIST, KMNIST), in a fixed pseudorandom order.
 
     Args:
         data: config.data, with folder, image_size, num_channels (1), stored_levels, and the optional resize, crop_size,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from score_sde.data.builders import DatasetError, one_line
+from score_sde.data.notes import say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+NAMED = 5  # kinds of files or folders that a message names
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -44,8 +46,6 @@ def found(folder: Path) -> dict[str, Path]:
             f"{folder} has no image files: no file in it or its subfolders ends in {', '.join(SUFFIXES)}{others}"
         )
     if ignored:
-        from score_sde.progress import say  # imports JAX, which importing this package does not
-
         say(f"{folder}: {listed(ignored)}")
     return images
 
@@ -56,6 +56,20 @@ def ignored_suffixes(folder: Path) -> collections.Counter[str]:
     return collections.Counter({s: n for s, n in suffixes.items() if s not in SUFFIXES})
 
 
+def beside(folder: Path, parts: Sequence[str]) -> collections.Counter[str]:
+    """Count what a folder holds beside these subfolders, which alone are read: folders, and suffixes of files."""
+    where = f"beside {'/ and '.join(parts)}/"
+    with os.scandir(folder) as children:
+        others = [child for child in children if child.name not in parts and child.name[0] != "."]
+    folders = sorted(f"{child.name}/" for child in others if leads_to(child, "is_dir"))
+    files = (child.name for child in others if not leads_to(child, "is_dir"))
+    counts = collections.Counter(f"{suffix(name)} {where}" for name in files)
+    if folders:
+        kind, more = ("folder", "folders")[len(folders) > 1], ", ..." * (len(folders) > NAMED)
+        counts[f"{kind} {where} ({', '.join(folders[:NAMED])}{more})"] = len(folders)
+    return counts
+
+
 def suffix(name: str) -> str:
     """The suffix of a file name in lower case."""
     return os.path.splitext(name)[1].lower() or "no suffix"
@@ -63,7 +77,7 @@ def suffix(name: str) -> str:
 
 def listed(ignored: collections.Counter[str]) -> str:
     """Describe the files that are not read, for a message."""
-    kinds = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(5))
+    kinds = ", ".join(f"{count} of {suffix}" for suffix, count in ignored.most_common(NAMED))
     what = "1 file is" if ignored.total() == 1 else f"{ignored.total()} files are"
     return f"{what} not read: {kinds}"
 

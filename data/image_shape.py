@@ -87,3 +87,27 @@ def check_shape(name: str, stored: tuple[int | None, ...], data: Any) -> None:
             f"data.num_channels={expected[-1]} expect {expected}{padding_in_words(data)}; correct them, or set "
             "data.resize=True to crop and resize"
         )
+
+
+DRAWN = (
+    "mixture",
+    "shapes",
+    "captions",
+)  # datasets whose images are drawn, in memory and at config.data's own size
+# Fields of config.data for stored images, and the values of each that change nothing for images that are drawn.
+OF_STORED: dict[str, tuple[Any, ...]] = {
+    "resize": (False,),
+    "crop_size": (0,),
+    "pad": (0,),
+    "in_memory": ("auto", "yes"),
+}
+
+
+def check_drawn(data: Any) -> None:
+    """Refuse options that have no effect on the images of the datasets DRAWN."""
+    for field, harmless in OF_STORED.items():
+        if data.name in DRAWN and data[field] not in harmless:
+            raise DatasetError(
+                f"data.{field}={data[field]} has no effect with data.name={data.name!r}, whose images are drawn in memory at data.image_size; "
+                f"leave out data.{field}"
+            )

@@ -12,17 +12,18 @@ from score_sde.data.arrays import load_arrays
 from score_sde.data.builders import DatasetError, prepared_builder, unreadable
 from score_sde.data.captions import WORDS, load_captions
 from score_sde.data.classes import check_known, numbered
-from score_sde.data.conditions import CONDITIONS, Record
+from score_sde.data.conditions import CONDITIONS
 from score_sde.data.folder import load_folder
-from score_sde.data.held_out import HELD_OUT_PERCENT
+from score_sde.data.held_out import HELD_OUT_PERCENT, own_test_split
 from score_sde.data.huggingface import load_huggingface
 from score_sde.data.idx import load_idx
-from score_sde.data.image_shape import check_shape, image_shape
+from score_sde.data.image_shape import check_drawn, check_shape, image_shape
 from score_sde.data.mixture import load_mixture
 from score_sde.data.options import DataOptions
-from score_sde.data.resizing import image_decoder
+from score_sde.data.resizing import record_decoder
 from score_sde.data.shapes import load_shapes
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk, Split
+from score_sde.machine import check_memory
 from score_sde.options import choose
 
 # `in_memory="auto"` keeps a dataset in memory up to this size, both splits and their conditions together: CIFAR-10
@@ -70,6 +71,7 @@ def load(
     data = config.data
     DataOptions.check_options(data, "data")
     check_places(data)
+    check_drawn(data)
     stored = numbered(LOADERS.get(data.name, load_tfds)(data), classes)
     label = data.label
     if "label" in conditions or label >= 0:
@@ -172,12 +174,9 @@ def load_tfds(data: Any) -> Datasets:
     stored_shape = tuple(builder.info.features[key].shape)
     shape = image_shape(data)
     check_shape(data.name, stored_shape, data)
-    decode_bytes = image_decoder(data)
-
-    def decode(record: Record) -> np.ndarray:
-        return decode_bytes(record[key])
-
-    # Left encoded, for image_decoder.
+    num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
+    decode = record_decoder(data, lambda record: record[key], num_levels=num_levels)
+    # Left encoded, for record_decoder.
     decoders = {key: tfds.decode.SkipDecoding()}
 
     def open_split(split: str) -> ImagesOnDisk:
@@ -187,24 +186,26 @@ def load_tfds(data: Any) -> Datasets:
             raise DatasetError(unreadable(builder.data_dir, error)) from error
         return ImagesOnDisk(source, decode, shape, builder.data_dir)
 
-    train, test = (open_split(split) for split in split_names(builder))
-    num_levels = getattr(builder, "NUM_LEVELS", data.stored_levels)
+    def first_label(split: str) -> Any:
+        return open_split(split).records(range(1))[0].get("label", 0)
+
+    used = split_names(builder, first_label)
+    train, test = map(open_split, used)
     # Only TFDS's ClassLabel has names; a plain integer label is not a class.
-    names = getattr(dict(builder.info.features).get("label"), "names", None)
+    label = dict(builder.info.features).get("label")
+    names = tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
     # Nothing else about the prepared files is the same on every machine.
     sizes = [
         (f"{builder.info.full_name}/{name}", split.num_examples)
         for name, split in builder.info.splits.items()
     ]
-    contents = contents_of(builder)
-    return Datasets(
-        data.name, train, test, num_levels, names and tuple(names), lambda: sizes, lambda: contents
-    )
+    contents = contents_of(builder, used)
+    return Datasets(data.name, train, test, num_levels, names, lambda: sizes, lambda: contents)
 
 
-def contents_of(builder: Any) -> Contents:
-    """The splits of a TFDS dataset with their sizes, used and unused."""
-    used = {name.partition("[")[0] for name in split_names(builder)}
+def contents_of(builder: Any, names: Sequence[str]) -> Contents:
+    """The splits of a TFDS dataset with their sizes, used, which are those with these `names`, and unused."""
+    used = {name.partition("[")[0] for name in names}
     counts = {name: split.num_examples for name, split in builder.info.splits.items()}
     read, ignored = (
         {f"records of {name}": n for name, n in counts.items() if (name in used) == read}
@@ -296,23 +297,24 @@ def levels_in_words(num_levels: int | None) -> str:
     )
 
 
-def split_names(builder: Any) -> tuple[str, str]:
-    """TFDS names of the training and the test split."""
+def split_names(builder: Any, first_label: Callable[[str], Any]) -> tuple[str, str]:
+    """TFDS names of the training and the test split; `first_label` is that of `own_test_split`."""
     splits = builder.info.splits
     if "train" not in splits:
         raise DatasetError(f"{builder.name!r} has no split 'train', only {', '.join(splits)}")
-    for test in ("test", "validation"):
-        if test in splits:
-            return "train", test
+    if test := own_test_split(builder.name, splits, first_label):
+        return "train", test
     cut = 100 - HELD_OUT_PERCENT  # TFDS has already shuffled the records
     return f"train[:{cut}%]", f"train[{cut}%:]"
 
 
 def placed(datasets: Datasets, in_memory: str) -> Datasets:
-    """The dataset, held in memory if `in_memory` says so."""
+    """The dataset, held in memory if `in_memory` says so; UserError if it cannot fit."""
     num_bytes = datasets.train.num_bytes + datasets.test.num_bytes
     if not keep_in_memory(in_memory, num_bytes):
         return datasets
+    what = f"data.in_memory={in_memory} for the images of {datasets.name!r} (set data.in_memory=no to read them from disk)"
+    check_memory(what, num_bytes, 0)
     return datasets.each(lambda split: split.kept())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -15,6 +16,7 @@ from score_sde.data.image_shape import check_size, in_words, stored_sides
 from score_sde.options import choose
 
 MODES = {1: "L", 3: "RGB"}
+SHADES = 256  # of a picture that does not hold levels
 
 ORIENTATION = 0x0112
 # EXIF orientation -> Pillow's Transpose that undoes it; 1 is upright.
@@ -25,38 +27,46 @@ SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange height and width
 FILTERS = {"bicubic": "BICUBIC", "bilinear": "BILINEAR", "box": "BOX"}
 
 
-def image_decoder(data: Any, finished: bool = False) -> Callable[[bytes], np.ndarray]:
+def image_decoder(
+    data: Any, finished: bool = False, num_levels: int | None = None
+) -> Callable[[bytes], np.ndarray]:
     """A function from an encoded image to uint8 (h, w, num_channels), cropped, resized and padded as config.data says.
 
     Args:
-        data: config.data with num_channels, image_size, resize, crop_size, resample and pad.
+        data: config.data with num_channels, image_size, stored_levels, resize, crop_size, resample and pad.
         finished: leave an image that already has config.data's size uncropped.
+        num_levels: grey levels of stored images; None for data.stored_levels.
 
     Raises:
         ConfigError: unknown data.resample; raised immediately, not with the first image.
         DatasetError: a number of channels other than 1 and 3, or data.crop_size without data.resize; likewise.
     """
     check_channels(data, "stored images")
-    fit = fit_to(data, finished)
+    fit = fit_to(data, finished, num_levels)
     return lambda encoded: fit(decode_image(encoded, data.num_channels))
 
 
 def record_decoder(
-    data: Any, read: Callable[[Record], bytes], finished: bool = False
+    data: Any,
+    read: Callable[[Record], bytes],
+    finished: bool = False,
+    num_levels: int | None = None,
 ) -> Callable[[Record], np.ndarray]:
     """A function from a record to its decoded image, uint8 (h, w, num_channels), from the bytes that `read` returns.
 
-    The record's "path" names the image in errors. `finished` is that of `image_decoder`.
+    The record's "path" names the image in errors, data.name one of a dataset without paths. `finished` and `num_levels` are those of
+    `image_decoder`.
     """
-    decode = image_decoder(data, finished)
+    decode = image_decoder(data, finished, num_levels)
 
     def decode_record(record: Record) -> np.ndarray:
+        what = record.get("path", f"an image of {data.name!r}")
         try:
             image = decode(read(record))
         except Exception as error:
-            raise unreadable_image(record["path"], error) from error
+            raise unreadable_image(what, error) from error
         height, width, _ = image.shape
-        check_size(record["path"], (height - 2 * data.pad, width - 2 * data.pad), data)
+        check_size(what, (height - 2 * data.pad, width - 2 * data.pad), data)
         return image
 
     return decode_record
@@ -76,7 +86,9 @@ def unreadable_image(what: object, error: Exception) -> UnusableImage:
     return UnusableImage(f"{what} cannot be used as an image: {reason}")
 
 
-def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarray]:
+def fit_to(
+    data: Any, finished: bool = False, num_levels: int | None = None
+) -> Callable[[np.ndarray], np.ndarray]:
     """A function that crops, resizes and pads (with level 0) a stored image, uint8 (h, w, num_channels), as config.data says.
 
     Arguments and errors are those of `image_decoder`; without resizing any number of channels is allowed.
@@ -89,13 +101,25 @@ def fit_to(data: Any, finished: bool = False) -> Callable[[np.ndarray], np.ndarr
             f"data.crop_size={data.crop_size} has no effect with data.resize=False: set data.resize=True, or leave it out"
         )
     wanted, border = stored_sides(data), ((data.pad, data.pad), (data.pad, data.pad), (0, 0))
+    levels = num_levels or data.stored_levels
 
     def fit(image: np.ndarray) -> np.ndarray:
         if data.resize and not (finished and image.shape[:2] == wanted):
-            image = crop_and_resize(image, wanted, data.crop_size, data.resample)
+            check_levels(image, levels)
+            resized = crop_and_resize(image, wanted, data.crop_size, data.resample)
+            image = np.minimum(resized, levels - 1)  # beside an edge, bicubic overshoots
         return np.pad(image, border) if data.pad else image
 
     return fit
+
+
+def check_levels(image: np.ndarray, num_levels: int) -> None:
+    """Refuse a stored image that has more levels than are expected."""
+    if image.max() >= num_levels:
+        raise DatasetError(
+            f"an image has a pixel of level {image.max()}, but {num_levels} grey levels are expected, 0 to {num_levels - 1}; correct "
+            "data.stored_levels"
+        )
 
 
 def check_channels(data: Any, what: str) -> None:
@@ -118,8 +142,12 @@ def decode_image(encoded: bytes, num_channels: int) -> np.ndarray:
     import PIL.Image
 
     with PIL.Image.open(io.BytesIO(encoded)) as image:
+        if image.format not in BITS:
+            raise DatasetError(
+                f"an image in the format {image.format}, of whose colours Pillow may keep only 8 bits: convert it to PNG, JPEG or WebP"
+            )
         # Pillow would clip grey images at 255, which makes most of them white, and truncate colours to their upper 8 bits.
-        if image.mode.startswith(("I", "F")) or png_bit_depth(encoded) == 16:
+        if image.mode.startswith(("I", "F")) or BITS[image.format](image, encoded) > 8:
             raise DatasetError(
                 f"an image of mode {image.mode} has more than 8 bits a channel; convert it to 8 bits, with the rounding that you want"
             )
@@ -139,9 +167,36 @@ def upright_size(image: Any) -> tuple[int, int]:
     return height, width
 
 
-def png_bit_depth(encoded: bytes) -> int:
-    """Bits per channel of a PNG, from its header (ISO/IEC 15948, 11.2.2); 0 for other formats."""
-    return encoded[24] if encoded[:8] == b"\x89PNG\r\n\x1a\n" else 0
+def png_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel of a PNG, from its header (ISO/IEC 15948, 11.2.2)."""
+    return encoded[24]
+
+
+def tiff_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel of a TIFF, from its field BitsPerSample (TIFF 6.0, Sec. 8), of which 1 is the default."""
+    return max(image.tag_v2.get(258, (1,)))
+
+
+def ppm_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel of a colour picture in a Netpbm format, from the largest number that its header allows; 8 for others."""
+    numbers = PPM_NUMBERS.match(encoded)
+    return int(numbers[1]).bit_length() if numbers else 8
+
+
+def eight_bits(image: Any, encoded: bytes) -> int:
+    """Bits per channel in formats that have no more."""
+    return 8
+
+
+# Pillow's name of a format -> bits per channel of an image. Pillow also opens formats with more bits than it keeps, such as JPEG 2000.
+BITS: dict[str | None, Callable[[Any, bytes], int]] = {
+    "PNG": png_bits,
+    "TIFF": tiff_bits,
+    "PPM": ppm_bits,
+    **dict.fromkeys(("JPEG", "MPO", "WEBP", "GIF", "BMP"), eight_bits),
+}
+# Width, height and largest number, after white space or comments.
+PPM_NUMBERS = re.compile(rb"P[36](?:(?:\s|#[^\n]*\n)+(\d+)){3}")
 
 
 def over_black(image: Any) -> Any:

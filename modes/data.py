@@ -183,7 +183,7 @@ def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> s
         f"model.sigma_max of {figures['largest_distance']:.4g}{bound} (Song and Ermon 2020, technique 1){here}.",
     ]
     if classes is None:
-        return "\n".join([*lines, "Not every image has a label."])
+        return "\n".join([*lines, "Not every image has a class."])
     width = max(map(len, (*classes, "class")))
     counts_of = min(images, LABELS_READ)
     if counts_of < images:

@@ -16,6 +16,7 @@ import jax
 
 from score_sde.configs.default import get_config
 from score_sde.data.fingerprint import NO_FILES, Fingerprint
+from score_sde.data.image_shape import DRAWN, OF_STORED
 from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
 from score_sde.models.networks import declares_options
@@ -240,6 +241,11 @@ def updated(found: dict[str, Any]) -> dict[str, Any]:
     # A crop size without a resize used to be ignored; now it is an error.
     if isinstance(values, dict) and values.get("crop_size") and not values.get("resize"):
         values["crop_size"] = 0
+    # So were options of stored images with a dataset that is drawn.
+    if isinstance(values, dict) and values.get("name") in DRAWN:
+        for field, harmless in OF_STORED.items():
+            if values.get(field, harmless[0]) not in harmless:
+                values[field] = harmless[0]
     dataset = sections.get(DATASET)
     # Older versions recorded the hash of an empty list of files for generated data.
     if isinstance(dataset, dict) and dataset.get("hash") == NO_FILES:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from score_sde import data
 from score_sde.configs.default import get_config
 from score_sde.data.array_files import read_images
-from score_sde.data.arrays import Rows, as_paired
+from score_sde.data.arrays import Rows, as_paired, pair_reader
 from score_sde.data.numpy_files import read_arrays
 from score_sde.errors import UserError
 from tests.data.array_files import IMAGES, REFUSED, npy, npz
@@ -129,8 +129,9 @@ def test_what_is_no_such_file_is_refused_in_words(tmp_path, arrays_config, kind)
 
 def test_no_file_a_folder_and_a_pipe_are_refused(tmp_path, arrays_config):
     os.mkfifo(tmp_path / "pipe")
-    for name in ("none.npz", "", "pipe"):
-        assert "is not a file; give an .npz or .npy" in refusal(arrays_config(tmp_path / name))
+    for name in ("none.npz", "", "pipe", "~no-such-user/a.npz"):
+        path = name if name.startswith("~") else tmp_path / name
+        assert "is not a file; give an .npz or .npy" in refusal(arrays_config(path))
     assert "needs data.file: give the .npz" in refusal(arrays_config(""))
     message = refusal(arrays_config(tmp_path / "a.npz", name="digits"))
     assert "is read only with data.name='arrays', but data.name='digits'" in message
@@ -242,13 +243,81 @@ def test_pairs_stay_beside_their_images(tmp_path, arrays_config, kind, in_memory
             np.testing.assert_array_equal(found[:, 0, 0, 0], numbers(split))
 
 
-def test_pairs_of_real_numbers_stay_in_their_file(tmp_path):
+FITS = [
+    {"resize": True, "image_size": 8},
+    {"resize": True, "image_size": 8, "crop_size": 10},
+    {"resize": True, "image_size": 12, "crop_size": 12},
+    {"resize": True, "image_size": 12, "image_width": 10, "pad": 1, "resample": "box"},
+    {"image_size": 16, "image_width": 22, "pad": 2},
+]
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+@pytest.mark.parametrize("fit", FITS)
+def test_pairs_are_cropped_resized_and_padded_as_their_images(
+    tmp_path, arrays_config, fit, in_memory
+):
+    """Each image is paired with itself, and is after every change; so is its first channel."""
+    noise = np.random.default_rng(0).integers(0, 256, (40, 12, 18, 3)).astype(np.uint8)
+    for channels in (1, 3):
+        np.savez(path := tmp_path / "a.npz", images=noise, paired=noise[..., :channels])
+        config = paired_config(arrays_config, path, channels, in_memory=in_memory, **fit)
+        loaded = data.load(config, ("paired",))
+        for split in (loaded.train, loaded.test):
+            batch = split.take(range(split.num_images))
+            np.testing.assert_array_equal(batch.condition["paired"], batch.images[..., :channels])
+
+
+def test_pairs_are_shades_whatever_the_levels_of_images(tmp_path, arrays_config):
+    """White pairs of black images of 16 levels stay white when both are resized."""
+    black, white = (np.full((40, 12, 12, 3), of, np.uint8) for of in (0, 255))
+    np.savez(path := tmp_path / "a.npz", images=black, paired=white)
+    fields = {"resize": True, "num_levels": 16, "stored_levels": 16}
+    loaded = data.load(paired_config(arrays_config, path, 3, **fields), ("paired",))
+    np.testing.assert_array_equal(loaded.test.take([0]).condition["paired"], 255)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "fit"),
+    [
+        (np.ones((40, 12, 18, 3)), {"resize": True}),
+        (np.ones((40, 12, 18, 3)), {"image_size": 16, "image_width": 22, "pad": 2}),
+        (np.ones((40, 8, 8, 3), np.uint8), {"resize": True}),
+        (np.ones((40, 8, 8, 3), np.uint8), {"resize": True, "crop_size": 10}),
+        (np.ones((40, 12, 18, 2), np.uint8), {"resize": True}),
+    ],
+)
+def test_pairs_that_cannot_be_changed_as_their_images_are_refused(
+    tmp_path, arrays_config, pairs, fit
+):
+    """Where they are used; they may lie in the file of a network that is not conditioned on them."""
+    np.savez(path := tmp_path / "a.npz", images=np.ones((40, 12, 18, 3), np.uint8), paired=pairs)
+    config = paired_config(arrays_config, path, pairs.shape[-1], **fit)
+    data.load(config)
+    with pytest.raises(
+        data.DatasetError, match=r"also changes paired, which must then be uint8"
+    ) as e:
+        data.load(config, ("paired",))
+    named = [of for of in ("resize", "crop_size", "pad") if f"data.{of}=" in str(e.value)]
+    assert named == [of for of in ("resize", "crop_size", "pad") if of in fit]
+
+
+def test_images_that_are_not_changed_may_have_any_pairs(tmp_path, arrays_config):
+    """data.resize changes none that have the size already."""
+    pairs = np.full((40, 8, 8, 2), 0.1)
+    np.savez(path := tmp_path / "a.npz", images=IMAGES, paired=pairs)
+    loaded = data.load(paired_config(arrays_config, path, resize=True), ("paired",))
+    np.testing.assert_array_equal(loaded.test.take([0]).condition["paired"], pairs[:1].astype("f4"))
+
+
+def test_pairs_of_real_numbers_stay_in_their_file(tmp_path, arrays_config):
     """Only the rows that are taken are read into memory: for 40 pairs of a mapped file no array of 40 is made."""
     np.savez(path := tmp_path / "a.npz", paired=np.full((40, 8, 8, 2), 0.1))
     pairs = as_paired(path, "paired", read_arrays(path, ("paired",)).arrays["paired"])
     assert isinstance(pairs, np.memmap)
-    rows = Rows(path, "images", IMAGES, None, pairs, np.arange(40))
-    found = rows.__getitems__([3])[0]["paired"]
+    pair = pair_reader(path, "paired", pairs, IMAGES, arrays_config(path).data)
+    rows = Rows(path, "images", IMAGES, None, pair, np.arange(40))
+    found = rows.__getitems__([3])[0]["paired"]()
     assert not isinstance(found, np.memmap)
     np.testing.assert_array_equal(found, np.full((8, 8, 2), np.float32(0.1)), strict=True)
 

@@ -164,6 +164,50 @@ def test_splits_that_are_not_read_are_said_to_be_ignored(saved):
     assert contents == ({"rows of train": 5, "rows of validation": 3}, {})
 
 
+@pytest.mark.parametrize(("last", "used"), [(0, "test"), (-1, "validation"), (None, "validation")])
+def test_splits_whose_labels_are_not_public_are_not_tested_on(saved, capsys, last, used):
+    """As of ImageNet: every label of `test` is -1, and those of `validation` are known."""
+    splits = {
+        "train": split_of(5, lambda i: i % 3, NAMES),
+        "validation": split_of(3, lambda i: i, NAMES),
+        "test": split_of(4, lambda i: last, NAMES),
+    }
+    loaded = saved(**splits)
+    assert loaded.test.num_images == len(splits[used])
+    assert labels_of(loaded.test).min() == 0
+    said = (
+        "the images of test have no labels; validation is the test split" in capsys.readouterr().err
+    )
+    assert said == (used == "validation")
+    ignored = {f"rows of {n}": len(splits[n]) for n in {"test", "validation"} - {used}}
+    assert loaded.contents().ignored == ignored
+    del splits["validation"]
+    assert saved(**splits).test.num_images == 4
+
+
+@pytest.mark.parametrize("unknown", [-1, None])
+def test_the_package_reads_labels_that_are_not_public(datasets, config, tmp_path, unknown):
+    known = pictures(datasets, range(10, 16))
+    withheld = known.remove_columns("label").add_column(
+        "label", [unknown] * 6, feature=known.features["label"]
+    )
+    parts = {"train": pictures(datasets, range(7)), "test": withheld, "validation": known}
+    datasets.DatasetDict(parts).with_format("numpy").save_to_disk(tmp_path)
+    loaded = data.load(config(), ("label",))
+    assert numbers(loaded.test) == [10 + row for row in in_order(range(6))]
+    np.testing.assert_array_equal(
+        loaded.test.condition["label"], np.array(numbers(loaded.test)) % 3
+    )
+
+
+def test_a_test_split_without_the_column_of_labels_is_not_tested_on(saved):
+    test = split_of(4, lambda i: 0, NAMES)
+    del test.features["label"]
+    known = split_of(3, lambda i: 1, NAMES)
+    loaded = saved(train=split_of(5, lambda i: 0, NAMES), test=test, validation=known)
+    np.testing.assert_array_equal(labels_of(loaded.test), 1)
+
+
 def test_what_the_package_keeps_beside_the_data_is_none_of_it(saved, tmp_path):
     (tmp_path / "state.json").touch()
 

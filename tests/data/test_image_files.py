@@ -81,6 +81,22 @@ def test_files_that_are_not_read_are_counted(folder, capsys, caplog):
     assert not caplog.messages
 
 
+def test_what_lies_beside_train_and_test_is_counted(tmp_path, folder_config, capsys):
+    """Images too; names with a leading dot are skipped as everywhere."""
+    for name in ("train/0", "test/1", "2", "3", ".4", "val/5", "more/ant/6", "more/yak/7"):
+        save(tmp_path / f"{name}.png", int(name[-1]))
+    (tmp_path / "README.md").touch()
+    (tmp_path / "train" / "labels.txt").touch()
+    loaded = data.load(folder_config(tmp_path))
+    assert numbers(loaded.train) + numbers(loaded.test) == [0, 1]
+    there = "beside train/ and test/"
+    others = {f".png {there}": 2, f".md {there}": 1, f"folders {there} (more/, val/)": 2}
+    assert loaded.contents() == ({".png": 2}, {".txt": 1, **others})
+    said = capsys.readouterr().err
+    assert f"{tmp_path}: not read: " in said
+    assert all(f"{n} {kind}" in said for kind, n in others.items())
+
+
 def test_files_are_sorted_by_name_and_other_files_are_not_seen(tmp_path):
     for name in ("b.png", "a/z.JPG", "a.jpeg", "B.webp", ".hidden.png", "._a.jpeg", ".cache/c.png"):
         save(tmp_path / name, 0)

@@ -13,10 +13,10 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-from score_sde import data
+from score_sde import data, machine
 from score_sde.data import builders, captions, loader, mixture, prepare, resizing, shapes
 from score_sde.data.conditions import CONDITIONS
-from score_sde.data.loader import FIRST_IMAGES, contents_of
+from score_sde.data.loader import FIRST_IMAGES, contents_of, split_names
 from score_sde.data.resizing import decode_image
 from score_sde.errors import UserError
 
@@ -41,6 +41,50 @@ class Photographs(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             # Every other one stored grey, which happens in colour datasets.
             image = PIL.Image.new("RGB", (12 + i, 14), (i, i, i))
             yield i, {"photo": image.convert("L") if i % 2 else image}
+
+
+class Damaged(Photographs, skip_registration=True):
+    def _generate_examples(self):
+        yield from ((i, {"photo": b"GIF89a, perhaps"}) for i in range(40))
+
+
+class Labelled(Photographs, skip_registration=True):
+    """Labels that are no classes: a text, or several classes of one image."""
+
+    def _info(self):
+        kinds = {"photo": tfds.features.Image(), "label": self.LABEL}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(kinds))
+
+    def _generate_examples(self):
+        for i, example in super()._generate_examples():
+            yield i, {**example, "label": self.VALUE}
+
+
+class WithNames(Labelled, skip_registration=True):
+    LABEL, VALUE = tfds.features.Text(), "George"
+
+
+class WithSeveral(Labelled, skip_registration=True):
+    LABEL, VALUE = tfds.features.Sequence(tfds.features.ClassLabel(names=["ant", "yak"])), [1, 0]
+
+
+class LabelsWithheld(Photographs, skip_registration=True):
+    """As ImageNet in TFDS: label 1, and -1 for the images of `test`; levels 10, 20 and 30."""
+
+    NAMES = "test", "train", "validation"
+
+    def _info(self):
+        label = tfds.features.ClassLabel(names=["ant", "yak"])
+        features = tfds.features.FeaturesDict({"photo": tfds.features.Image(), "label": label})
+        return tfds.core.DatasetInfo(builder=self, features=features)
+
+    def _split_generators(self, dl_manager):
+        return {name: self._generate_examples(k) for k, name in enumerate(self.NAMES, 1)}
+
+    def _generate_examples(self, k):
+        for i in range(4 * k):
+            image = PIL.Image.new("RGB", (12, 14), (10 * k,) * 3)
+            yield i, {"photo": image, "label": -1 if k == 1 else 1}
 
 
 class NeedsTensorFlow(Photographs, skip_registration=True):
@@ -104,9 +148,15 @@ def test_splits_of_tfds_that_are_not_used_are_told(digits):
         for name, n in (("train", 5), ("test", 2), ("validation", 3))
     }
     builder = SimpleNamespace(info=SimpleNamespace(splits=splits))
-    assert contents_of(builder).ignored == {"records of validation": 3}
+    builder.name = "three"
+
+    def contents(label):
+        return contents_of(builder, split_names(builder, lambda split: label))
+
+    assert contents(0).ignored == {"records of validation": 3}
+    assert contents(-1).ignored == {"records of test": 2}
     del splits["test"], splits["validation"]  # cut then: train[:95%], train[95%:]
-    assert contents_of(builder) == ({"records of train": 5}, {})
+    assert contents(0) == ({"records of train": 5}, {})
 
 
 @pytest.mark.parametrize(
@@ -194,6 +244,20 @@ def test_conditions_count_for_what_is_held_in_memory(monkeypatch):
     for most, on_disk in ((2 * split.num_bytes, False), (2 * split.num_bytes - 1, True)):
         monkeypatch.setattr(loader, "IN_MEMORY_BYTES", most)
         assert (loader.placed(datasets, "auto").train is split) == on_disk
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_it_is_read(monkeypatch):
+    """2 * 7 images of 6 bytes, on machines of 84 bytes and of one less."""
+    split = told(7, decode=pytest.fail)
+    datasets = data.Datasets("told", split, split, 256)
+    for memory in (84, 83):
+        monkeypatch.setattr(machine, "memory_bytes", lambda memory=memory: memory)
+        if memory == 84:
+            assert loader.placed(datasets, "yes").train is not split
+            continue
+        with pytest.raises(UserError, match="=yes for the images of 'told' .set data.in_memory=no"):
+            loader.placed(datasets, "yes")
+        assert loader.placed(datasets, "no").train is split
 
 
 def test_images_are_decoded_side_by_side():
@@ -286,6 +350,24 @@ def test_images_are_reduced_to_a_divisor_of_their_levels(photographs, in_memory)
         assert reduced.take(indices).images.dtype == np.uint8
         batch, of_whole = (next(split.batches(0, 2, 1)).images for split in (reduced, whole))
         np.testing.assert_array_equal(batch, of_whole >> 3)
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_resized_digits_keep_their_levels(digits_config, make_config, in_memory):
+    """Of 17, as their builder says: larger digits have white pixels and none above."""
+    fields = {"data_dir": digits_config.data.data_dir, "resize": True, "image_size": 16}
+    test = data.load(make_config(**fields, in_memory=in_memory)).test
+    assert test.take(range(test.num_images)).images.max() == 16
+
+
+@pytest.mark.parametrize("in_memory", ["yes", "no"])
+def test_levels_are_those_of_stored_images_not_of_resized_ones(photographs, in_memory):
+    """Each image is of one level, up to 39, to which no filter adds any; three levels are one too few for 3."""
+    fields = {"resize": True, "in_memory": in_memory}
+    data.load(photographs(num_levels=40, stored_levels=40, **fields), whole=True)
+    message = refusal(photographs(num_levels=3, stored_levels=3, **fields))
+    assert "a pixel of level" in message
+    assert "3 grey levels are expected, 0 to 2; correct data.stored_levels" in message
 
 
 def test_a_reduction_to_black_is_refused(photographs):
@@ -457,6 +539,41 @@ def test_datasets_of_another_kind_are_refused(photographs, monkeypatch, kind, wo
     assert re.search(words, refusal(photographs(name="other")))
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"), [(WithNames, "b'George'"), (WithSeveral, r"\[.*1.*0.*\]")]
+)
+def test_labels_that_are_no_integers_are_refused_where_they_are_read(
+    photographs, monkeypatch, kind, said
+):
+    monkeypatch.setitem(builders.BUILDERS, "other", f"{__name__}:{kind.__name__}")
+    config = photographs(name="other")
+    assert data.load(config, classes=("yak", "ant")).train.num_images == 38
+    for conditions, label in ((("label",), -1), ((), 1)):
+        config.data.label = label
+        with pytest.raises(data.DatasetError, match=f"has the label {said}, but a class is an"):
+            data.load(config, conditions)
+
+
+def test_images_whose_labels_are_withheld_are_not_tested_on(photographs, monkeypatch, capsys):
+    monkeypatch.setitem(builders.BUILDERS, "withheld", f"{__name__}:LabelsWithheld")
+    loaded = data.load(photographs(name="withheld"), ("label",))
+    for split, number, level in ((loaded.train, 8, 20), (loaded.test, 12, 30)):
+        batch = split.take(range(split.num_images))
+        assert len(batch.images) == number
+        np.testing.assert_array_equal(batch.images, level)
+        np.testing.assert_array_equal(batch.condition["label"], 1)
+    assert loaded.contents().ignored == {"records of test": 4}
+    line = "withheld: the images of test have no labels; validation is the test split"
+    assert line in capsys.readouterr().err
+
+
+def test_records_that_are_no_images_are_refused_in_words(photographs, monkeypatch):
+    monkeypatch.setitem(builders.BUILDERS, "damaged", f"{__name__}:Damaged")
+    message = refusal(photographs(name="damaged"))
+    assert message.startswith("an image of 'damaged' cannot be used as an image: ")
+    assert "\n" not in message
+
+
 def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
     data.load(photographs())
     for path in tmp_path.rglob("*.array_record*"):
@@ -464,7 +581,7 @@ def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
     assert "photographs" in refusal(photographs())
 
 
-@pytest.mark.parametrize(
+DRAWN = pytest.mark.parametrize(
     ("module", "fields"),
     [
         (mixture, {"num_levels": 0}),
@@ -472,6 +589,9 @@ def test_a_dataset_whose_files_are_gone_is_refused(photographs, tmp_path):
         (captions, {"num_levels": 2, "num_channels": 3, "image_size": 16}),
     ],
 )
+
+
+@DRAWN
 def test_what_is_drawn_is_known_by_its_numbers(make_config, monkeypatch, module, fields):
     """Another version of NumPy may draw other numbers, as another seed does."""
     config = make_config(name=module.__name__.rpartition(".")[2], **fields)
@@ -479,3 +599,19 @@ def test_what_is_drawn_is_known_by_its_numbers(make_config, monkeypatch, module,
     assert data.load(config).fingerprint == known
     monkeypatch.setattr(module, "DATA_SEED", 1)
     assert data.load(config).fingerprint.hash != known.hash
+
+
+@DRAWN
+@pytest.mark.parametrize(
+    ("field", "value"), [("resize", True), ("crop_size", 6), ("pad", 1), ("in_memory", "no")]
+)
+def test_options_of_stored_images_are_refused_for_drawn_ones(
+    make_config, module, fields, field, value
+):
+    name = module.__name__.rpartition(".")[2]
+    config = make_config(name=name, **fields)
+    data.load(config)
+    config.data[field] = value
+    message = refusal(config)
+    assert message.startswith(f"data.{field}={value} has no effect with data.name='{name}'")
+    assert message.endswith(f"leave out data.{field}")

@@ -9,18 +9,20 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import pytest
+from ml_collections import ConfigDict
 
 from score_sde.data import DatasetError
-from score_sde.data.resizing import FILTERS, crop_and_resize, decode_image
+from score_sde.data.options import DataOptions
+from score_sde.data.resizing import FILTERS, crop_and_resize, decode_image, fit_to
 
 
 def random_image(*shape):
     return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
 
 
-def encoded(image, **options):
+def encoded(image, format="PNG", **options):
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", **options)
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
@@ -60,6 +62,19 @@ def test_the_filters_are_those_of_the_published_data(resample, method, crop, siz
     difference = crop_and_resize(image, (size, size), crop, resample) - np.asarray(expected)
     assert abs(difference).max() <= 1.5
     assert abs(difference.mean()) < 0.02
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_overshoots_beside_an_edge_is_clipped_at_the_largest_level(channels):
+    """A white square on black at 16 levels: bicubic gives up to 17, and at 256 levels Pillow itself clips."""
+    image = np.zeros((8, 8, channels), np.uint8)
+    image[2:6, 2:6] = 15
+    options = {"image_size": 16, "num_channels": channels, "stored_levels": 16, "resize": True}
+    fitted = fit_to(ConfigDict({**DataOptions.defaults(), **options}))(image)
+    expected = np.asarray(jax.image.resize(image.astype(np.float32), (16, 16, channels), "cubic"))
+    assert expected.max() > 16.5
+    assert abs(fitted - expected.clip(0, 15)).max() <= 1
+    assert (fitted.min(), fitted.max()) == (0, 15)
 
 
 def test_box_gives_means_of_blocks():
@@ -185,6 +200,51 @@ def test_sixteen_bits_a_colour_are_refused():
         assert (image.mode, np.asarray(image).dtype) == ("RGB", np.uint8)
     with pytest.raises(DatasetError, match="mode RGB has more than 8 bits"):
         decode_image(deep, 3)
+
+
+def deep_tiff():
+    """A picture of 4x4 pixels in 16 bits a colour, written by hand as TIFF 6.0 says, Sec. 6: Pillow cannot write it."""
+    deep = random_image(4, 4, 3).astype("<u2") * 257
+    # Tag, type (3: 16 bits, 4: 32 bits), count, value or its place: after the header's 8 bytes and 8 entries.
+    bits, strip = 8 + 2 + 8 * 12 + 4, 8 + 2 + 8 * 12 + 4 + 6
+    entries = [
+        (256, 3, 1, 4), (257, 3, 1, 4), (258, 3, 3, bits), (259, 3, 1, 1),
+        (262, 3, 1, 2), (273, 4, 1, strip), (277, 3, 1, 3), (279, 4, 1, deep.nbytes),
+    ]  # fmt: skip
+    fields = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    header = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    return header + fields + bytes(4) + struct.pack("<3H", 16, 16, 16) + deep.tobytes()
+
+
+DEEP = {
+    "tiff": deep_tiff(),
+    "ppm": b"P6 # of a camera\n 1\n2 65535\n" + random_image(12).tobytes(),
+    "plain ppm": b"P3\n1 1\n256\n256 1 2\n",
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_colours_in_other_formats_are_refused(kind):
+    """Pillow opens each as eight bits a colour."""
+    with PIL.Image.open(io.BytesIO(DEEP[kind])) as image:
+        assert (image.mode, np.asarray(image).dtype) == ("RGB", np.uint8)
+    with pytest.raises(DatasetError, match="mode RGB has more than 8 bits"):
+        decode_image(DEEP[kind], 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG2000", "SGI"])
+def test_formats_of_which_pillow_keeps_eight_bits_are_refused(kind):
+    """Both are of eight bits here, which Pillow does not say."""
+    with pytest.raises(DatasetError, match=f"in the format {kind}, of whose colours .* to PNG"):
+        decode_image(encoded(PIL.Image.fromarray(random_image(4, 4, 3)), format=kind), 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "BMP"])
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_eight_bits_are_read_in_every_format(kind, mode):
+    image = PIL.Image.fromarray(random_image(4, 5, 3)).convert(mode)
+    expected = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decode_image(encoded(image, format=kind), 3), expected)
 
 
 @pytest.mark.parametrize("crop_size", [-1, 7])

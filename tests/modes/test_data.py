@@ -106,7 +106,7 @@ def test_real_numbers_have_no_levels_and_no_picture(config, tmp_path, capsys):
     x = data.load(config).train.images
     assert figures["train_x_min"] == x.min()
     assert figures["distance_images"] == len(x)
-    assert "Not every image has a label." in capsys.readouterr().out
+    assert "Not every image has a class." in capsys.readouterr().out
 
 
 def test_the_picture_is_of_what_the_first_update_is_given(config, tmp_path, monkeypatch):

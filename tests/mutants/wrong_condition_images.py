@@ -76,7 +76,7 @@ TOLD_IMAGES = [
         ("restored-products-of-the-score-alone", "calls * jacobian_products_of(score) + own_products(configured)", "calls * jacobian_products_of(score)"),
     ),
     *mutants("data/arrays.py", "tests/data/test_arrays_dataset.py::test_pairs_stay_beside_their_images",
-        ("pairs-in-the-files-order", "as_condition(self.paired[row])", "as_condition(self.paired[list(self.rows).index(row)])"),
+        ("pairs-in-the-files-order", "functools.partial(self.pair, row)", "functools.partial(self.pair, list(self.rows).index(row))"),
     ),
     *mutants("data/shapes.py", "tests/data/test_shapes_dataset.py",
         ("bits-the-highest-first", "(bits.astype(np.int64) << np.arange(BITS))", "(bits.astype(np.int64) << np.arange(BITS)[::-1])"),

@@ -10,7 +10,8 @@ DAMAGED = f"{ARRAYS}::test_a_damaged_archive_is_refused_or_read_right"
 EVERY_ROW = f"{ARRAYS}::test_every_row_is_in_one_split_by_its_number"
 DISTANCE = "tests/evaluation/test_largest_distance.py"
 IMAGE_SETS = "tests/quality/test_image_sets.py"
-DRAWN = "tests/data/test_loader.py::test_what_is_drawn_is_known_by_its_numbers"
+LOADER = "tests/data/test_loader.py"
+DRAWN = f"{LOADER}::test_what_is_drawn_is_known_by_its_numbers"
 SAME_DATA = "tests/training/test_same_data.py"
 CONDITIONS = "tests/generation/test_conditions_of_samples.py"
 CLASSES = "tests/data/test_class_numbers.py"
@@ -31,6 +32,12 @@ IMAGES = [
         ("sides-exchanged", "pillow.resize(wanted[::-1],", "pillow.resize(wanted,"),
         ("part-of-the-longer-side", "Fraction(crop_size, min(wanted))", "Fraction(crop_size, max(wanted))"),
         ("part-from-the-corner", "top, left = (height - rows) // 2, (width - columns) // 2", "top, left = 0, 0"),
+    ),
+    *mutants("data/resizing.py", RESIZING,
+        ("overshoot-is-kept", "image = np.minimum(resized, levels - 1)", "image = resized"),
+        ("deep-tiff-is-cut", "return max(image.tag_v2.get(258, (1,)))", "return 8"),
+        ("deep-ppm-is-cut", "return int(numbers[1]).bit_length() if numbers else 8", "return 8"),
+        ("any-format-is-cut", "        if image.format not in BITS:\n", "        if False:\n"),
     ),
     *mutants("data/resizing.py", f"{IDX}::test_a_border_of_black_makes_28_pixels_32",
         ("border-below-and-right", "((data.pad, data.pad), (data.pad, data.pad), (0, 0))", "((0, 2 * data.pad), (0, 2 * data.pad), (0, 0))"),
@@ -58,6 +65,9 @@ IMAGES = [
     *mutants("data/held_out.py", f"{ARRAYS} tests/data/test_folder_split.py",
         ("twice-as-much-held-out", "100 * name_hash", "50 * name_hash"),
         ("the-other-end-held-out", "return order[held_out:], order[:held_out]", "return order[:-held_out], order[-held_out:]"),
+    ),
+    *mutants("data/held_out.py", f"{LOADER} {HUGGINGFACE}",
+        ("tested-on-withheld-labels", "if len(there) > 1 and is_unknown(first_label(there[0])):", "if False:"),
     ),
     *mutants("data/classes.py", CLASSES,
         ("classes-by-the-folders-that-are-there", "{i: every.index(name) for", "{i: i for"),
@@ -110,6 +120,9 @@ IMAGES = [
     *mutants("training/recorded_config.py", "tests/training/test_recorded_config.py",
         ("drawn-images-of-before-are-others", 'dataset.get("hash") == NO_FILES', "False"),
     ),
+    *mutants("data/image_shape.py", LOADER,
+        ("drawn-images-padded-without-effect", "        if data.name in DRAWN and data[field] not in harmless:\n", "        if False:\n"),
+    ),
     *mutants("data/mixture.py", DRAWN,
         ("numbers-known-by-nothing", "as_files(images=images)", "[]"),
     ),
@@ -124,7 +137,8 @@ IMAGES = [
         ("shades-of-the-first-pictures-alone", ", *split.chunks()):", ",):"),
     ),
     *mutants("data/folder.py", IMAGE_SETS,
-        ("samples-are-cropped-again", ", finished=True)", ")"),
+        ("samples-are-cropped-again", ", finished=True, num_levels=SHADES", ", num_levels=SHADES"),
+        ("shades-of-as-many-levels-as-the-data", ", finished=True, num_levels=SHADES", ", finished=True"),
     ),
     *mutants("data/resizing.py", f"{IMAGE_SETS} tests/data/test_folder_dataset.py",
         ("pictures-of-any-size-are-finished", "(finished and image.shape[:2] == wanted)", "finished"),
@@ -147,6 +161,13 @@ IMAGES = [
     *mutants("quality/reference.py", CLASSES,
         ("classes-by-the-reference-alone", "classes=known_classes(config, workdir)", "classes=()"),
     ),
+    *mutants("data/resizing.py", LOADER,
+        ("levels-of-resized-images-alone", "            check_levels(image, levels)\n", ""),
+    ),
+    *mutants("data/loader.py", LOADER,
+        ("held-in-any-memory", "    check_memory(what, num_bytes, 0)\n", ""),
+        ("levels-of-a-builder-forgotten", "lambda record: record[key], num_levels=num_levels)", "lambda record: record[key])"),
+    ),
     *mutants("data/loader.py", ARRAYS,
         ("pairs-of-training-images-only", '(("training", datasets.train), ("test", datasets.test)):\n        found', '(("training", datasets.train),):\n        found'),
     ),
@@ -157,6 +178,9 @@ IMAGES = [
     ),
     *mutants("data/arrays.py", ARRAYS,
         ("pairs-of-any-precision", "np.uint8 if array.dtype == np.uint8 else np.float32", "array.dtype"),
+        ("pairs-as-they-are-stored", "    if not resized and not data.pad:\n", "    if True:\n"),
+        ("pairs-of-as-many-levels-as-images", "fit_to(data, num_levels=SHADES)", "fit_to(data)"),
+        ("pairs-of-any-size-resized", "    alike = pairs.dtype == np.uint8 and pairs.shape[1:3] == stored\n", "    alike = pairs.dtype == np.uint8\n"),
         ("pairs-taken-whole", "        check_real(f\"{path}: {name}\", array)\n    return array", "        check_real(f\"{path}: {name}\", array)\n    return np.asarray(array, np.float32)"),
     ),
     *mutants("data/arrays.py", ARRAYS,
@@ -174,6 +198,9 @@ IMAGES = [
     ),
     *mutants("data/numpy_files.py", EVERY_ROW,
         ("columns-read-as-rows", "return flat.reshape(header.shape, order=header.order)", "return flat.reshape(header.shape)"),
+    ),
+    *mutants("data/folder.py", "tests/data/test_image_files.py",
+        ("dropped-beside-the-splits", "            ignored += beside(folder, PARTS)\n", "            pass\n"),
     ),
     *mutants("evaluation/largest_distance.py", DISTANCE,
         ("rows-of-the-first-block", "start + int(i), int(j)", "int(i), int(j)"),

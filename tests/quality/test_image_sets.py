@@ -102,9 +102,11 @@ def test_of_pictures_that_have_the_size_nothing_is_cropped(tmp_path, splits, cro
     middle = (16 - crop_size) // 2 if crop_size else 0
     framed[middle : 16 - middle, middle : 16 - middle] = 11
     picture(tmp_path / "b.png", framed)
-    found = of(tmp_path, splits, resize=True, crop_size=crop_size).take([0, 1])
-    np.testing.assert_array_equal(found[0], IMAGES[0])
-    assert (found[1] == 11).all()
+    for stored_levels in (17, 256):  # of the data; pictures have 256 shades
+        fields = {"resize": True, "crop_size": crop_size, "stored_levels": stored_levels}
+        found = of(tmp_path, splits, **fields).take([0, 1])
+        np.testing.assert_array_equal(found[0], IMAGES[0])
+        assert (found[1] == 11).all()
 
 
 def test_levels_in_place_of_shades_are_refused(tmp_path, splits):

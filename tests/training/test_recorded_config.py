@@ -182,8 +182,9 @@ def test_every_sampler_has_its_fields():
     [
         ("model", {"told_interval": True}, {"model.condition_interval": True}, {}),
         ("data", {"crop_size": 140, "resize": False}, {}, {"data.crop_size": 140}),
+        ("data", {"pad": 2, "resize": True}, {"data.name": "shapes"}, {"data.pad": 1}),
     ],
-    ids=["a field's name of before", "a crop that was ignored"],
+    ids=["a field's name of before", "a crop that was ignored", "a border of drawn images"],
 )
 def test_a_folder_of_before_goes_on(tmp_path, section, recorded, now, other):
     """A field recorded under an older name, or one that did not exist, is no difference; another value still is."""
@@ -196,7 +197,7 @@ def test_a_folder_of_before_goes_on(tmp_path, section, recorded, now, other):
     check_goes_on(config, tmp_path)
     check_recorded(config, tmp_path)
     assert as_json(read_config(tmp_path)) == as_json(config)
-    with pytest.raises(UserError, match="interval=False .trained with True|crop_size=140"):
+    with pytest.raises(UserError, match="interval=False .trained with True|crop_size=140|pad=1"):
         check_same_run(changed(**other), tmp_path)
     record_config(config, tmp_path, 7)
     assert "changes" not in json.loads((tmp_path / "config.json").read_text())
