@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
+from score_sde.data.captions import WORDS
 from score_sde.features.extractors import Extractor, Features
 from score_sde.generation.conditions import build_labels_and_texts, labels_of_samples
 from score_sde.generation.denoising_errors import optimal_variance
@@ -127,10 +128,12 @@ def told_to_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray | No
 def texts_evaluated(config: Any) -> np.ndarray | None:
     """The texts of the evaluated images as word indices (n, l) of data/text.py; None if they have no texts.
 
-    Samples have the text that they are conditioned on, images of a split their own.
+    Samples have the text that they are conditioned on, images of a split their own, whatever the words of the network.
     """
     images = config.evaluation.images
     if images in SPLITS:
+        config = config.copy_and_resolve_references()
+        config.model.words = " ".join(WORDS)
         return getattr(data.load(config, ("text",)), images).condition["text"]
     if images or "text" not in condition_names(config):
         return None

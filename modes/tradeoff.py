@@ -248,7 +248,7 @@ def real_images(judge: Judge, workdir: Path) -> list[Task]:
             "steps": "",
             "nfe": None,
             **judge.figures(
-                judge.of_split(name).of_images, of_split(getattr(judge.splits, name)).strata
+                judge.of_split(name, 0).of_images, of_split(getattr(judge.splits, name)).strata
             ),
         }
         report(workdir, figures, line_of(figures))
