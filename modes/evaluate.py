@@ -50,6 +50,7 @@ from score_sde.quality.reference import (
     load_splits,
     open_reference,
 )
+from score_sde.quality.strata import turns_in_words
 from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
 from score_sde.samplers.problem import Configured
@@ -305,6 +306,8 @@ def notes(
 ) -> list[str]:
     """Notes that a reader of the figures should know."""
     listed = list(found.notes)
+    if "different_images" in figures:
+        listed.append(turns_in_words(figures["num_images"], figures["different_images"]))
     if not held_out:
         listed.append(
             "the data have one held-out image, too few to say whether images are nearer to training images than new ones are"

@@ -30,7 +30,7 @@ from score_sde.quality.estimate import Estimate
 from score_sde.quality.few_images import has_limit
 from score_sde.quality.image_sets import of_split
 from score_sde.quality.reference import open_reference
-from score_sde.quality.strata import Strata
+from score_sde.quality.strata import Strata, independent_count, turns_in_words
 from score_sde.quality.table import with_intervals
 from score_sde.quality.tradeoff_picture import save_tradeoff_picture
 from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line, plus_minus
@@ -44,7 +44,7 @@ from score_sde.training.trained_score import LoadedScore, load_score_model
 from score_sde.unfinished import all_hosts_meet, changed, unused
 
 NO_LIMIT = (
-    "{n} samples and {m} real images are too few for the limit of the Frechet distance for infinitely many images; the distance of these "
+    "{samples} and {m} real images are too few for the limit of the Frechet distance for infinitely many images; the distance of these "
     "samples can be compared between samplers, but not with that of another number of images."
 )
 OTHER_SPLIT = {"train": "test", "test": "train"}
@@ -136,7 +136,7 @@ class Judge:
         both = (strata, self.reference.strata)
         assessment = assess(x, self.beside, config.evaluation.neighbours, config.seed, both)
         found = dict(assessment.figures)
-        if not has_limit(len(x), *self.beside.shape):
+        if not has_limit(independent_count(len(x), strata), *self.beside.shape):
             del found["frechet_limit"]
         return {
             **config.evaluation.to_dict(),
@@ -185,9 +185,12 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
     of_real = [
         row["num_images"] for row in found if row["mode"] == "tradeoff" and row["nfe"] is None
     ]
+    turns = {row["different_images"] for row in found if "different_images" in row}
+    samples = f"{n} samples" + "".join(f" of {number} images" for number in turns)
     notes = [
         plus_minus(min(n, m), min([m, *of_real]) if of_real else None),
-        *([] if has_one else [NO_LIMIT.format(n=n, m=m)]),
+        *([] if has_one else [NO_LIMIT.format(samples=samples, m=m)]),
+        *(f"{turns_in_words(n, number)}." for number in turns),
         *of_other_versions(tasks, found),
     ]
     text = document(rows, bits, about, notes)

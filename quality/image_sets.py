@@ -28,7 +28,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
 from score_sde.generation.sample_files import ARRAYS, LABELS
-from score_sde.quality.strata import Strata, strata_of
+from score_sde.quality.strata import Strata, strata_in_turn, strata_of
 from score_sde.training.same_data import check_same_data
 from score_sde.unfinished import changed
 
@@ -49,10 +49,14 @@ class ImageSet:
     """Returns the labels of all images, (n,); UserError if they are unknown."""
     told: Callable[[], np.ndarray | None] | None = None
     """For samples: returns the class or text on which each is conditioned, (n,). None: only `labels` can be known."""
+    reused: int = 0
+    """For samples: the number of images that they are conditioned on or start from in turn, if there are fewer; else 0."""
 
     @functools.cached_property
     def strata(self) -> Strata:
-        """The strata by condition (`told`) or by class, if known and equally frequent; else None."""
+        """The groups of samples that share an image; else the strata by condition (`told`) or by class, if known and equally frequent."""
+        if self.reused:
+            return strata_in_turn(self.num_images, self.reused)
         try:
             return strata_of((self.told or self.labels)())
         except UserError:

@@ -18,8 +18,9 @@ from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
 from score_sde.modes.evaluated_samples import Evaluated, drawn
 from score_sde.quality.assessment import Assessment
-from score_sde.quality.frechet import frechet_distance
+from score_sde.quality.frechet import frechet_distance, variance_of
 from score_sde.quality.image_sets import image_set
+from score_sde.quality.moments import moments
 from score_sde.quality.reference import load_splits, open_reference
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import load_score_model
@@ -61,6 +62,30 @@ def test_the_record_is_what_is_given_back(toy):
     assert record.pop("date")
     assert record == {**figures, **made_by()}
     assert [path.name for path in (folder / "evaluation").iterdir()] == ["nearest-ddim-seed42.npz"]
+
+
+def test_ten_samples_of_each_start_image_tell_no_more_than_one(tmp_path, capsys):
+    """Started with hardly any noise they are copies, so that the variance is that of 30 independent images: for the same moments 299/29
+    times that which 300 would have; beside so many real images that these add little."""
+    config = of_toy()
+    config.evaluation.num_reference = 0
+    start = data.load(config).test.take(np.arange(30)).images
+    np.savez(tmp_path / "start.npz", images=start)
+    config.sampling.update(
+        eps=1e-4, t_start=2e-4, start_images=str(tmp_path / "start.npz"), noise_removal=False
+    )
+    config.sampling.exponential.num_steps = 2
+    found = evaluated(config, tmp_path)
+    copies = np.tile(start.reshape(30, 4), (10, 1))
+    _, _, _, reference = open_reference(config, tmp_path)
+    a, b = moments(copies), moments(reference.features)
+    expected = 299 / 29 * variance_of(copies, a, b) + variance_of(reference.features, b, a)
+    assert found["frechet_error"] == pytest.approx(np.sqrt(expected), rel=0.05)
+    assert found["different_images"] == 30
+    said = capsys.readouterr().out
+    assert (
+        "note: 300 samples take only 30 different condition or start images in turn: error" in said
+    )
 
 
 def test_an_interrupted_command_goes_on_with_its_samples(toy, tmp_path, monkeypatch):

@@ -179,6 +179,21 @@ def test_few_images_have_no_limit(tmp_path):
     )
 
 
+def test_few_start_images_are_said_to_be(tmp_path):
+    """In place of the number of samples theirs decides whether there is a limit: 16 of 2x2 numbers are too few."""
+    config = small("ddim: 3")
+    config.tradeoff.bits_per_dim = False
+    np.savez(tmp_path / "start.npz", images=data.load(config).test.take(np.arange(16)).images)
+    config.sampling.update(t_start=0.5, start_images=str(tmp_path / "start.npz"))
+    figures = measured(config, tmp_path)
+    with open(figures["table"]) as file:
+        text = file.read()
+    assert "600 samples take only 16 different condition or start images in turn" in text
+    assert "600 samples of 16 images and 2048 real images are too few for the limit" in text
+    assert figures["rows"][1]["different_images"] == 16
+    assert "frechet_limit" not in figures["rows"][1]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

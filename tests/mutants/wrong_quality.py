@@ -5,6 +5,7 @@ from tests.mutants.mutant import mutants
 IN_TRAINING = "tests/modes/test_quality_in_training.py"
 TRADEOFF = "tests/modes/test_tradeoff.py"
 ESTIMATES = "tests/quality/test_frechet_estimates.py"
+SAMPLES = "tests/generation/test_conditions_of_samples.py"
 
 # fmt: off
 QUALITY = [
@@ -33,7 +34,7 @@ QUALITY = [
         ("sides-of-precision-exchanged", "neighbourhood(x, real, k)", "neighbourhood(real, x, k)"),
     ),
     *mutants("quality/assessment.py", "tests/quality/test_beside_law.py",
-        ("limit-beside-a-law-without-a-word", "            *without_limit(x),\n", ""),
+        ("limit-beside-a-law-without-a-word", "            *without_limit(x, None, strata),\n", ""),
     ),
     *mutants("modes/drawn_in_training.py", f"{IN_TRAINING}::test_the_figures_are_those_of_evaluate",
         ("training-judges-other-noise", "generator.batches(model, number, config.seed, show)", "generator.batches(model, number, config.seed + 1, show)"),
@@ -58,7 +59,7 @@ QUALITY = [
         ("blocks-of-the-samples", "if blocks_real != blocks:", "if False:"),
     ),
     *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_few_images_have_no_limit",
-        ("limit-of-few-samples", "if not has_limit(len(x), *self.beside.shape):", "if False:"),
+        ("limit-of-few-samples", "if not has_limit(independent_count(len(x), strata), *self.beside.shape):", "if False:"),
     ),
     *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_table_and_picture_are_written_beside_the_record",
         ("bits-without-their-error", 'figures[f"{law}_standard_error"]', 'figures[f"{law}_own_error"]'),
@@ -89,6 +90,19 @@ QUALITY = [
     ),
     *mutants("quality/reference.py", "tests/modes/test_evaluate.py::test_the_first_real_images_are_those_that_count",
         ("reference-uncut", "functools.partial(of_split_kept, named, count)", "functools.partial(of_split_kept, named, 0)"),
+    ),
+    *mutants("modes/evaluated_samples.py", f"{SAMPLES}::test_images_of_splits_and_files_in_turn",
+        ("samples-of-their-own-start-images", "len(start_images.x) if start_images else 0", "0"),
+        ("images-of-each-sample-reused", "if 0 < n < config.sampling.num_images", "if 0 < n"),
+    ),
+    *mutants("quality/image_sets.py", "tests/modes/test_evaluate.py::test_ten_samples_of_each_start_image_tell_no_more_than_one",
+        ("samples-of-shared-images-as-independent", "        if self.reused:\n", "        if False:\n"),
+    ),
+    *mutants("modes/drawn_in_training.py", f"{IN_TRAINING}::test_few_condition_images_are_said_to_be_and_have_no_limit",
+        ("limit-of-many-samples-of-few-images", "independent_count(number, strata[0])", "number"),
+    ),
+    *mutants("modes/tradeoff.py", f"{TRADEOFF}::test_few_start_images_are_said_to_be",
+        ("row-of-many-samples-of-few-images", "has_limit(independent_count(len(x), strata), *self.beside.shape)", "has_limit(len(x), *self.beside.shape)"),
     ),
     *mutants("modes/evaluated_samples.py", "tests/modes/test_evaluate.py::test_drawn_images_are_those_of_their_features",
         ("taken-in-the-order-of-batches", "np.concatenate(parts)[np.argsort(order)]", "np.concatenate(parts)"),
@@ -203,8 +217,11 @@ QUALITY = [
         ("blocks-as-many-as-images", "return mean_of(np.array(values))", "return mean_of(np.array(values))._replace(freedom=fewest - 1)"),
     ),
     *mutants("quality/strata.py", "tests/quality/test_strata.py",
-        ("halves-of-some-classes", "order = np.concatenate([by_class[1::2], by_class[::2]])", "order = by_class"),
-        ("halves-of-independent-images", "    if strata is not None:\n        by_class", "    if False:\n        by_class"),
+        ("halves-of-some-classes", "return cut(np.concatenate([by_class[1::2], by_class[::2]]))", "return cut(by_class)"),
+        ("halves-of-independent-images", "if strata is None else strata.halves(rng)", "if True else strata.halves(rng)"),
+        ("halves-of-shared-groups", "first = np.isin(self.of, order[: len(order) // 2])", "first = np.arange(len(self.of)) % 2 > 0"),
+        ("groups-as-independent-images", "sums = np.bincount(self.of, values - values.mean())", "sums = values - values.mean()"),
+        ("groups-of-any-number", "Groups(own) if number >= FEWEST_IMAGES else strata_of(own)", "Groups(own)"),
         ("chance-between-classes", "np.square(values - means[classes])", "np.square(values - values.mean())"),
         ("any-classes-are-even", "np.ptp(counts) <= 1", "True"),
     ),
