@@ -102,13 +102,15 @@ def check_places(data: Any) -> None:
             )
 
 
-def labels_of(split: Split) -> np.ndarray:
-    """The labels of all images, int32 (n,). No image is decoded, or even read if labels are stored separately.
+def labels_of(split: Split, count: int = 0) -> np.ndarray:
+    """The labels of the first `count` images, or of all for 0, int32 (n,). No image is decoded, or even read if labels are stored separately.
 
     Raises:
         DatasetError: an image without a label.
     """
     readers = {"label": CONDITIONS["label"]}
+    if 0 < count < split.num_images:
+        split = split.subset(np.arange(count))
     return split.without_images().with_conditions(readers).condition["label"]
 
 

@@ -42,6 +42,11 @@ class Features(NamedTuple):
     logits: np.ndarray | None
     """Logits (n, classes) of a classifier, else None."""
 
+    def first(self, count: int) -> Features:
+        """Those of the first `count` images."""
+        logits = None if self.logits is None else self.logits[:count]
+        return Features(self.of_images[:count], logits)
+
 
 @dataclasses.dataclass(frozen=True)
 class Extractor:

@@ -36,6 +36,8 @@ class ImageSource(NamedTuple):
     with_image: AddTo
     rest: AddTo
     """Adds what accompanies the images, such as their classes, without making any image."""
+    number: Callable[[], int]
+    """Returns the number of different images, which samples take in turn; 0 if each has its own."""
 
 
 class Given(NamedTuple):
@@ -67,7 +69,7 @@ def build_sample_image(config: Any, classes: Sequence[str] = ()) -> ImageSource 
         return None
     if options.cascade:
         with_image = cascaded(config, base_config(config, maker, classes), maker)
-        return ImageSource(with_image, lambda indices, condition: condition)
+        return ImageSource(with_image, lambda indices, condition: condition, lambda: 0)
     check_images(config)
     return of_images(config, maker, classes)
 
@@ -91,7 +93,7 @@ def of_images(config: Any, maker: ConditionImage, classes: Sequence[str]) -> Ima
         beside = given().beside(rows)
         return {**dict(condition), **{name: of[places] for name, of in beside.items()}}
 
-    return ImageSource(with_image, rest)
+    return ImageSource(with_image, rest, lambda: given().num_images)
 
 
 def check_images(config: Any) -> None:

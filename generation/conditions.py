@@ -72,6 +72,12 @@ def build_labels_and_texts(config: Any, classes: Sequence[str] = ()) -> Source:
     return of if image is None else lambda indices: image.rest(indices, of(indices))
 
 
+def different_images(config: Any, classes: Sequence[str] = ()) -> int:
+    """The number of different images on which samples are conditioned in turn; 0 if on none, or each on its own."""
+    _, image = labels_and_texts(config, classes)
+    return 0 if image is None else image.number()
+
+
 def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
     """The classes (n,) on which the samples are conditioned, in the numbering of `classes`.
 

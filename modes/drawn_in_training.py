@@ -20,10 +20,11 @@ from score_sde.generation.generate import build_generator
 from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.modes import evaluate, sample
-from score_sde.modes.evaluated_samples import strata_of_samples
+from score_sde.modes.evaluated_samples import reused, strata_of_samples
 from score_sde.progress import say
 from score_sde.quality.few_images import frechet_figures, has_limit
 from score_sde.quality.reference import open_reference
+from score_sde.quality.strata import independent_count, turns_in_words
 from score_sde.quality.table import flat
 from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.problem import Configured
@@ -173,9 +174,13 @@ def quality_of(
             f"distance with its error needs {FEWEST} or more"
         )
     beside = reference.features
-    check_limit(config.training, number, beside)
-    strata = (strata_of_samples(drawn, known_classes(config, workdir)), reference.strata)
-    draw_images = drawing(drawn, sde, configured, known_classes(config, workdir))
+    classes = known_classes(config, workdir)
+    of_images = reused(drawn, classes)
+    strata = (strata_of_samples(drawn, of_images, classes), reference.strata)
+    check_limit(config.training, independent_count(number, strata[0]), beside)
+    if of_images:
+        say(turns_in_words(number, of_images))
+    draw_images = drawing(drawn, sde, configured, classes)
 
     def look(averaged: Any, step: int) -> dict[str, float]:
         images = draw_images(averaged, number, True)
@@ -185,13 +190,15 @@ def quality_of(
     return Evaluator(config.training.quality_freq, look, figures=("frechet",))
 
 
-def check_limit(training: Any, number: int, beside: np.ndarray) -> None:
-    """Warn if there are too few images to extrapolate to infinitely many; refuse to select checkpoints by that limit then."""
+def check_limit(training: Any, independent: int, beside: np.ndarray) -> None:
+    """Warn if too few samples are independent to extrapolate to infinitely many; refuse to select checkpoints by that limit then."""
     m, dimension = beside.shape
-    if has_limit(number, m, dimension):
+    if has_limit(independent, m, dimension):
         return
+    number = training.quality_images
+    on = "" if independent == number else f" on {independent} condition images"
     why = (
-        f"training.quality_images={number} and {m} real images, with features of {dimension} dimensions: the limit of the Frechet distance "
+        f"training.quality_images={number}{on} and {m} real images, with features of {dimension} dimensions: the limit of the Frechet distance "
         f"for infinitely many images needs more than {4 * dimension} of each"
     )
     if training.keep_best and training.keep_best_by == "frechet_limit":

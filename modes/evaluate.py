@@ -47,10 +47,10 @@ from score_sde.quality.reference import (
     OfSplit,
     Reference,
     features_of,
-    known_labels,
     load_splits,
     open_reference,
 )
+from score_sde.quality.strata import turns_in_words
 from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
 from score_sde.samplers.problem import Configured
@@ -118,7 +118,7 @@ def run(
     classes, counts = of_classes(config, evaluated, reference)
     kept = None
     if options.images != "train" and options.reference in SPLITS and has_held_out(splits):
-        kept = memory(x, *(of_split_kept(name).of_images for name in SPLITS))
+        kept = memory(x, *(of_split_kept(name, options.num_reference).of_images for name in SPLITS))
     others = other_figures(config, extractor, evaluated, reference, kept)
     figures = {
         "mode": "evaluate",
@@ -170,7 +170,7 @@ def open_early(
 def given(config: Any, extractor: Extractor, images: ImageSet, of_split_kept: OfSplit) -> Evaluated:
     """The images named by config.evaluation.images, with their features."""
     named = config.evaluation.images
-    features = of_split_kept(named) if named in SPLITS else features_of(extractor, images)
+    features = of_split_kept(named, 0) if named in SPLITS else features_of(extractor, images)
     return Evaluated(images, features, {})
 
 
@@ -193,7 +193,7 @@ def refuse_early(
     else:
         check_numbers(count, reference.num_images, options.neighbours)
     if options.per_class:
-        real, own = known_labels(reference), labels()
+        real, own = reference.labels(), labels()
         wanted = wanted_labels(config, own, real)
         check_classes(own, real, wanted, options.neighbours, extractor.dimension)
 
@@ -221,7 +221,7 @@ def of_classes(
     options = config.evaluation
     if not options.per_class:
         return {}, {}
-    real, labels = known_labels(reference), evaluated.images.labels()
+    real, labels = reference.labels(), evaluated.images.labels()
     wanted = wanted_labels(config, labels, real)
     found = assess_classes(
         evaluated.features.of_images, labels, reference.features, real, wanted,
@@ -306,9 +306,16 @@ def notes(
 ) -> list[str]:
     """Notes that a reader of the figures should know."""
     listed = list(found.notes)
+    if "different_images" in figures:
+        listed.append(turns_in_words(figures["num_images"], figures["different_images"]))
     if not held_out:
         listed.append(
             "the data have one held-out image, too few to say whether images are nearer to training images than new ones are"
+        )
+    if "nearer_than_held_out" in figures and config.evaluation.num_reference:
+        listed.append(
+            f"whether images are nearer to training images is measured with the first {config.evaluation.num_reference} images of each split "
+            "(evaluation.num_reference): copies of other training images are not seen"
         )
     if config.data.num_channels == 1 and config.evaluation.features not in (PIXELS, CLASSIFIER):
         listed.append(

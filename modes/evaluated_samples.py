@@ -11,10 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from score_sde import data
+from score_sde.data.captions import WORDS
 from score_sde.features.extractors import Extractor, Features
-from score_sde.generation.conditions import build_labels_and_texts, labels_of_samples
+from score_sde.generation.conditions import (
+    build_labels_and_texts,
+    different_images,
+    labels_of_samples,
+)
 from score_sde.generation.denoising_errors import optimal_variance
-from score_sde.generation.generate import Generated, build_generator
+from score_sde.generation.generate import Generated, StartImages, build_generator
 from score_sde.generation.guides import load_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
@@ -22,7 +27,7 @@ from score_sde.models.networks import condition_names
 from score_sde.modes import sample
 from score_sde.progress import say
 from score_sde.quality.image_sets import SPLITS, ImageSet
-from score_sde.quality.strata import Strata, strata_of
+from score_sde.quality.strata import Strata, strata_in_turn, strata_of
 from score_sde.samplers.configured import configure
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
@@ -97,16 +102,29 @@ def drawn(
         **configured.settings,
         **sample.recorded(config),
     }
+    number = reused(config, classes, start_images)
+    if number:
+        recorded["different_images"] = number
     labels = functools.partial(labels_of_samples, config, classes)
     told = functools.partial(told_to_samples, config, classes)
-    images = ImageSet(count, take, labels, told)
+    images = ImageSet(count, take, labels, told, number)
     return Evaluated(
         images, Features(features, np.concatenate(logits) if logits else None), recorded
     ), store
 
 
-def strata_of_samples(config: Any, classes: Sequence[str] = ()) -> Strata:
-    """The conditions of the samples as strata, if all are equally frequent; None otherwise."""
+def reused(
+    config: Any, classes: Sequence[str] = (), start_images: StartImages | None = None
+) -> int:
+    """The number of images that samples are conditioned on or start from in turn, if there are fewer than samples; else 0."""
+    numbers = (different_images(config, classes), len(start_images.x) if start_images else 0)
+    return min((n for n in numbers if 0 < n < config.sampling.num_images), default=0)
+
+
+def strata_of_samples(config: Any, number: int, classes: Sequence[str] = ()) -> Strata:
+    """The strata of samples that take `number` images in turn; for 0, their classes and texts if all are equally frequent, else None."""
+    if number:
+        return strata_in_turn(config.sampling.num_images, number)
     return strata_of(told_to_samples(config, classes))
 
 
@@ -127,10 +145,12 @@ def told_to_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray | No
 def texts_evaluated(config: Any) -> np.ndarray | None:
     """The texts of the evaluated images as word indices (n, l) of data/text.py; None if they have no texts.
 
-    Samples have the text that they are conditioned on, images of a split their own.
+    Samples have the text that they are conditioned on, images of a split their own, whatever the words of the network.
     """
     images = config.evaluation.images
     if images in SPLITS:
+        config = config.copy_and_resolve_references()
+        config.model.words = " ".join(WORDS)
         return getattr(data.load(config, ("text",)), images).condition["text"]
     if images or "text" not in condition_names(config):
         return None

@@ -8,9 +8,7 @@ list of samplers adds only the new rows.
 from __future__ import annotations
 
 import functools
-import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,21 +17,20 @@ import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.data.fingerprint import hash_of_some
-from score_sde.devices import of_first_host
 from score_sde.errors import ConfigError
-from score_sde.files import parse_json, write_whole
+from score_sde.files import write_whole
 from score_sde.generation.guided import scores_a_call
 from score_sde.modes import evaluate, likelihood, sample
 from score_sde.modes.evaluated_samples import drawn
+from score_sde.modes.kept_rows import Made, Task, made, of_other_versions
 from score_sde.modes.prior import say_signal_left
 from score_sde.output import show
-from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
 from score_sde.quality.estimate import Estimate
 from score_sde.quality.few_images import has_limit
 from score_sde.quality.image_sets import of_split
 from score_sde.quality.reference import open_reference
-from score_sde.quality.strata import Strata
+from score_sde.quality.strata import Strata, independent_count, turns_in_words
 from score_sde.quality.table import with_intervals
 from score_sde.quality.tradeoff_picture import save_tradeoff_picture
 from score_sde.quality.tradeoff_table import Bits, Row, document, in_a_line, plus_minus
@@ -44,10 +41,10 @@ from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.training.recorded_config import as_json
 from score_sde.training.trained_score import LoadedScore, load_score_model
-from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, digest_of, unused
+from score_sde.unfinished import all_hosts_meet, changed, unused
 
 NO_LIMIT = (
-    "{n} samples and {m} real images are too few for the limit of the Frechet distance for infinitely many images; the distance of these "
+    "{samples} and {m} real images are too few for the limit of the Frechet distance for infinitely many images; the distance of these "
     "samples can be compared between samplers, but not with that of another number of images."
 )
 OTHER_SPLIT = {"train": "test", "test": "train"}
@@ -68,24 +65,6 @@ class Planned(NamedTuple):
         """The steps as text."""
         count = self.run.settings.get(f"{self.run.entry.group}.num_steps")
         return self.run.steps if count is None else f"{count} on {self.run.steps}"
-
-
-class Made(NamedTuple):
-    """A finished row."""
-
-    figures: dict[str, Any]
-    """The reported figures."""
-    unfinished: UnfinishedFolder | None = None
-    """Batches to be removed once the row is stored."""
-
-
-class Task(NamedTuple):
-    """A row still to be computed."""
-
-    what: str
-    identity: dict[str, Any]
-    """Everything that the row depends on."""
-    make: Callable[[], Made]
 
 
 def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
@@ -157,7 +136,7 @@ class Judge:
         both = (strata, self.reference.strata)
         assessment = assess(x, self.beside, config.evaluation.neighbours, config.seed, both)
         found = dict(assessment.figures)
-        if not has_limit(len(x), *self.beside.shape):
+        if not has_limit(independent_count(len(x), strata), *self.beside.shape):
             del found["frechet_limit"]
         return {
             **config.evaluation.to_dict(),
@@ -203,7 +182,17 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
         f"{config.data.name}, {config.sde.name}, {loaded.name}: {n} samples of seed {config.seed} beside {m} real images "
         f"({config.evaluation.reference}), by {config.evaluation.features}."
     )
-    notes = [plus_minus(min(n, m)), *([] if has_one else [NO_LIMIT.format(n=n, m=m)])]
+    of_real = [
+        row["num_images"] for row in found if row["mode"] == "tradeoff" and row["nfe"] is None
+    ]
+    turns = {row["different_images"] for row in found if "different_images" in row}
+    samples = f"{n} samples" + "".join(f" of {number} images" for number in turns)
+    notes = [
+        plus_minus(min(n, m), min([m, *of_real]) if of_real else None),
+        *([] if has_one else [NO_LIMIT.format(samples=samples, m=m)]),
+        *(f"{turns_in_words(n, number)}." for number in turns),
+        *of_other_versions(tasks, found),
+    ]
     text = document(rows, bits, about, notes)
     written = {}
     all_hosts_meet("tradeoff")
@@ -220,36 +209,6 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
         written = {"table": str(picture.with_suffix(".md")), "picture": str(picture)}
         show(f"{text}\n{written['table']}\n{written['picture']}")
     return {"mode": "tradeoff", "rows": found, **written}
-
-
-def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
-    """The figures of all rows: read if stored already, else computed and stored."""
-    paths = [folder / f"{digest_of(task.identity)}.json" for task in tasks]
-    # Read before the first row is computed, so that all hosts see the same rows.
-    there = of_first_host([stored(path) for path in paths])
-    left = sum(found is None for found in there)
-    if left < len(tasks):
-        say(f"{len(tasks) - left} of {len(tasks)} rows are already complete")
-    found = []
-    for number, (task, path, figures) in enumerate(zip(tasks, paths, there, strict=True), 1):
-        if figures is None:
-            # A line instead of an outer progress bar, which would overwrite the bar of the row.
-            say(f"row {number} of {len(tasks)}: {task.what}")
-            figures, unfinished = task.make()
-            if jax.process_index() == 0:
-                write_whole(path, json.dumps(figures).encode())
-            if unfinished is not None:
-                unfinished.remove()
-        found.append(figures)
-    return found
-
-
-def stored(path: Path) -> dict[str, Any] | None:
-    """A row stored by an earlier command; None if it is missing or unreadable."""
-    try:
-        return dict(parse_json(path.read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: LoadedScore) -> Task:
@@ -292,7 +251,7 @@ def real_images(judge: Judge, workdir: Path) -> list[Task]:
             "steps": "",
             "nfe": None,
             **judge.figures(
-                judge.of_split(name).of_images, of_split(getattr(judge.splits, name)).strata
+                judge.of_split(name, 0).of_images, of_split(getattr(judge.splits, name)).strata
             ),
         }
         report(workdir, figures, line_of(figures))

@@ -21,7 +21,7 @@ from score_sde.quality.kernel_distance import FEWEST_BLOCKS, kernel_distance
 from score_sde.quality.moments import Gaussian
 from score_sde.quality.neighbours import Nearest, nearest, neighbourhood
 from score_sde.quality.sliced import sliced_distance, unit_directions
-from score_sde.quality.strata import EVEN, Strata
+from score_sde.quality.strata import EVEN, Even, Strata, independent_count
 
 FEWEST = 2 * FEWEST_BLOCKS  # images per set
 
@@ -69,7 +69,11 @@ def assess(
         **neighbourhood(x, real, k)._asdict(),
         "mind": sliced_distance(some, some_real, unit_directions(x.shape[1], rng)),
     }
-    few = (*singular(x, "images"), *singular(real, "real images"), *without_limit(x, real))
+    few = (
+        *singular(x, "images"),
+        *singular(real, "real images"),
+        *without_limit(x, real, strata[0]),
+    )
     return Assessment(figures, (*few, *even(strata)))
 
 
@@ -92,7 +96,7 @@ def assess_beside_law(x: np.ndarray, law: Gaussian, seed: int, strata: Strata = 
             "limit does not correct for the finite number of real images",
             "the file does not say which features it holds: the distance is meaningful only if they are those of evaluation.features",
             *singular(x, "images"),
-            *without_limit(x),
+            *without_limit(x, None, strata),
             *even((strata, None)),
         ),
     )
@@ -103,7 +107,7 @@ def even(strata: tuple[Strata, Strata]) -> tuple[str, ...]:
     return tuple(
         EVEN.format(what=what)
         for what, of in zip(("images", "real images"), strata, strict=True)
-        if of is not None
+        if isinstance(of, Even)
     )
 
 
@@ -117,15 +121,17 @@ def singular(rows: np.ndarray, what: str) -> tuple[str, ...]:
     )
 
 
-def without_limit(x: np.ndarray, real: np.ndarray | None = None) -> tuple[str, ...]:
+def without_limit(x: np.ndarray, real: np.ndarray | None, strata: Strata) -> tuple[str, ...]:
     """A note if the limit of infinitely many images is unreliable; without `real`, only the images are extrapolated."""
-    n, dimension = x.shape
+    count, dimension = x.shape
+    n = independent_count(count, strata)
+    what = "images" if n == count else "different condition or start images"
     m = n if real is None else len(real)
     if has_limit(n, m, dimension):
         return ()
     beside, each = ("", "") if real is None else (f" and {m} real ones", " of each")
     return (
-        f"{n} images{beside}, in {dimension} dimensions: the limit for infinitely many images is too low, by one standard error or more; "
+        f"{n} {what}{beside}, in {dimension} dimensions: the limit for infinitely many images is too low, by one standard error or more; "
         f"more than {4 * dimension} images{each} are needed",
     )
 

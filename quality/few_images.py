@@ -6,7 +6,7 @@ import numpy as np
 
 from score_sde.quality.estimate import Estimate
 from score_sde.quality.frechet import INDEPENDENT, frechet_estimate, frechet_limit
-from score_sde.quality.strata import Strata
+from score_sde.quality.strata import Strata, independent_count
 
 
 def has_limit(n: int, m: int, dimension: int) -> bool:
@@ -34,6 +34,6 @@ def frechet_figures(
       strata: those of x and of real.
     """
     found = {"frechet": frechet_estimate(x, real, strata)}
-    if has_limit(len(x), len(real), x.shape[1]):
+    if has_limit(independent_count(len(x), strata[0]), len(real), x.shape[1]):
         found["frechet_limit"] = frechet_limit(x, real, np.random.default_rng(seed), strata=strata)
     return found

@@ -6,6 +6,7 @@ Only requested images are held in memory.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
 from score_sde.generation.sample_files import ARRAYS, LABELS
-from score_sde.quality.strata import Strata, strata_of
+from score_sde.quality.strata import Strata, strata_in_turn, strata_of
 from score_sde.training.same_data import check_same_data
 from score_sde.unfinished import changed
 
@@ -48,10 +49,14 @@ class ImageSet:
     """Returns the labels of all images, (n,); UserError if they are unknown."""
     told: Callable[[], np.ndarray | None] | None = None
     """For samples: returns the class or text on which each is conditioned, (n,). None: only `labels` can be known."""
+    reused: int = 0
+    """For samples: the number of images that they are conditioned on or start from in turn, if there are fewer; else 0."""
 
-    @property
+    @functools.cached_property
     def strata(self) -> Strata:
-        """The strata by condition (`told`) or by class, if known and equally frequent; else None."""
+        """The groups of samples that share an image; else the strata by condition (`told`) or by class, if known and equally frequent."""
+        if self.reused:
+            return strata_in_turn(self.num_images, self.reused)
         try:
             return strata_of((self.told or self.labels)())
         except UserError:
@@ -104,11 +109,12 @@ def known_by(
     return changed(given)
 
 
-def of_split(split: Split) -> ImageSet:
-    """The images of a split, with their labels."""
-    return ImageSet(
-        split.num_images, lambda rows: split.take(rows).images, lambda: labels_of(split)
-    )
+def of_split(split: Split, count: int = 0) -> ImageSet:
+    """The first `count` images of a split, or all for 0, with their labels, which are read at most once."""
+    n = min(count or split.num_images, split.num_images)
+    # Where labels are stored with the images, as by TFDS, they take as long to read.
+    labels = functools.cache(functools.partial(labels_of, split, n))
+    return ImageSet(n, lambda rows: split.take(rows).images, labels)
 
 
 def of_file(
@@ -138,14 +144,21 @@ def labels_in(
     if LABELS not in arrays:
         return None
     found = as_labels(path, LABELS, arrays[LABELS])
-    if len(found) != count:
-        raise UserError(f"{what} has {len(found)} labels for {count} images; give one for each")
-    if found.min() < 0 or (class_names and found.max() >= len(class_names)):
+    check_labels(what, found, count, class_names)
+    return found
+
+
+def check_labels(
+    what: str, labels: np.ndarray, count: int, class_names: tuple[str, ...] | None
+) -> None:
+    """Refuse labels that are not one for each of `count` images, or not of these classes."""
+    if len(labels) != count:
+        raise UserError(f"{what} has {len(labels)} labels for {count} images; give one for each")
+    if labels.min() < 0 or (class_names and labels.max() >= len(class_names)):
         expected = f"0 to {len(class_names) - 1} of the data" if class_names else "0 or more"
         raise UserError(
-            f"{what} has labels from {found.min()} to {found.max()}: expected classes {expected}"
+            f"{what} has labels from {labels.min()} to {labels.max()}: expected classes {expected}"
         )
-    return found
 
 
 def check_shades(config: Any, what: str, split: ImagesOnDisk) -> None:
@@ -196,21 +209,31 @@ def of_folder(
             found = labels_in(f"{beside} beside {what}", beside, split.num_images, class_names)
             if found is not None:
                 return found[places_of(image_files(folder), beside)]
-        if unknown := sorted(set(names) - set(class_names or ())):
-            raise UserError(
-                f"{what}: its folder {unknown[0]!r} is no class of the data, "
-                + (
-                    f"which has {', '.join(class_names[:10])}"
-                    if class_names
-                    else "whose classes have no names"
-                )
-            )
-        own = labels_of(split)
-        return np.asarray([(class_names or ()).index(name) for name in names])[own]
+        return numbered_as(what, "folder", labels_of(split), names, class_names)
 
     return ImageSet(
         split.num_images, lambda rows: levels_of(split.take(rows).images, levels), labels
     )
+
+
+def numbered_as(
+    what: str,
+    kind: str,
+    labels: np.ndarray,
+    names: Sequence[str],
+    class_names: tuple[str, ...] | None,
+) -> np.ndarray:
+    """The labels (n,) of classes with these names, by the data's numbers; UserError for a class, called a `kind`, that the data do not have."""
+    if unknown := sorted(set(names) - set(class_names or ())):
+        raise UserError(
+            f"{what}: its {kind} {unknown[0]!r} is no class of the data, "
+            + (
+                f"which has {', '.join(class_names[:10])}"
+                if class_names
+                else "whose classes have no names"
+            )
+        )
+    return np.asarray([(class_names or ()).index(name) for name in names])[labels]
 
 
 def places_of(pictures: Sequence[Path], beside: Path) -> list[int]:

@@ -15,13 +15,19 @@ from score_sde.data.splits import Datasets
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features, build_extractor
 from score_sde.files import user_path
-from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, of_split
-from score_sde.quality.statistics_files import Law, features_of_split, read_statistics
-from score_sde.quality.strata import Strata
+from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, numbered_as, of_split
+from score_sde.quality.statistics_files import (
+    KeptFeatures,
+    Law,
+    features_of_split,
+    read_statistics,
+)
+from score_sde.quality.strata import Strata, strata_of
 from score_sde.training.known_classes import known_classes
 from score_sde.training.same_data import check_same_data
 
-OfSplit = Callable[[str], Features]
+OfSplit = Callable[[str, int], Features]
+"""(train or test, number of images) -> features of the first images; of all for 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,15 +40,21 @@ class Reference:
     images: ImageSet | None
     """None if the features come from a file."""
     make: Callable[[], np.ndarray]
+    labels: Callable[[], np.ndarray]
+    """Returns the labels of the images (m,), in the data's numbers; UserError if they are unknown."""
 
     @functools.cached_property
     def features(self) -> np.ndarray:
         """Features (m, d), computed at first use: this can take long, and errors in the config should be raised before."""
         return self.make()
 
-    @property
+    @functools.cached_property
     def strata(self) -> Strata:
-        return None if self.images is None else self.images.strata
+        """The labels if the images are known to be equally many of each class, else None."""
+        try:
+            return strata_of(self.labels())
+        except UserError:
+            return None
 
 
 class Opened(NamedTuple):
@@ -51,7 +63,7 @@ class Opened(NamedTuple):
     extractor: Extractor
     splits: Datasets
     of_split: OfSplit
-    """Returns the features of a split, computed at most once."""
+    """Returns the features of the first images of a split, computed at most once."""
     reference: Reference
 
 
@@ -84,9 +96,9 @@ def load_reference(
     """The reference config.evaluation.reference, restricted to the first num_reference images."""
     named, count = config.evaluation.reference, config.evaluation.num_reference
     if named in SPLITS:
-        images = of_split(getattr(splits, named)).first(count)
-        n = images.num_images
-        return Reference(n, None, images, lambda: of_split_kept(named).of_images[:n])
+        images = of_split(getattr(splits, named), count)
+        features = functools.partial(of_split_kept, named, count)
+        return of_images(images, lambda: features().of_images)
     path, what = user_path(named), f"evaluation.reference={named!r}"
     read = read_statistics(what, path, extractor) if path.is_file() else None
     if isinstance(read, Law):
@@ -94,13 +106,18 @@ def load_reference(
             raise UserError(
                 f"{what} contains only a mean and a covariance, so evaluation.num_reference={count} has no effect; leave it out"
             )
-        return Reference(0, read, None, no_features)
+        return Reference(0, read, None, no_features, functools.partial(no_labels, what))
     if read is not None:
-        features = read[: count or None]
-        return Reference(len(features), None, None, lambda: features)
+        kept = read.of_images[: count or None]
+        labels = functools.partial(labels_of_file, what, read, splits.class_names)
+        return Reference(len(kept), None, None, lambda: kept, lambda: labels()[: len(kept)])
     images = image_set(config, splits, "reference").first(count)
-    n = images.num_images
-    return Reference(n, None, images, lambda: features_of(extractor, images).of_images)
+    return of_images(images, lambda: features_of(extractor, images).of_images)
+
+
+def of_images(images: ImageSet, make: Callable[[], np.ndarray]) -> Reference:
+    """The reference of these images, whose features `make` returns."""
+    return Reference(images.num_images, None, images, make, images.labels)
 
 
 def no_features() -> np.ndarray:
@@ -108,16 +125,25 @@ def no_features() -> np.ndarray:
     raise ValueError("a mean and a covariance have no features")
 
 
+def no_labels(what: str) -> np.ndarray:
+    """The labels of a file without any: always raises UserError."""
+    raise UserError(
+        f"{what}, a file of statistics, does not give the classes of its images, which evaluation.per_class=True needs: leave that out, or "
+        "give the images as evaluation.reference"
+    )
+
+
+def labels_of_file(
+    what: str, read: KeptFeatures, class_names: tuple[str, ...] | None
+) -> np.ndarray:
+    """The labels in a file of features, by the data's numbers; UserError if it has none, or other classes."""
+    if read.labels is None:
+        return no_labels(what)
+    if read.classes is None:
+        return read.labels
+    return numbered_as(what, "class", read.labels, read.classes, class_names)
+
+
 def features_of(extractor: Extractor, images: ImageSet) -> Features:
     """Features of all images of a set."""
     return extractor.extract_taken(images.take, images.num_images)
-
-
-def known_labels(reference: Reference) -> np.ndarray:
-    """The labels of the reference images; UserError if the reference is a file of statistics."""
-    if reference.images is None:
-        raise UserError(
-            "evaluation.per_class=True with a file of statistics, which does not give the classes of its images: leave it out, or give the "
-            "images as evaluation.reference"
-        )
-    return reference.images.labels()

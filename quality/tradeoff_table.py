@@ -18,7 +18,7 @@ COLUMNS = {
     "density": "density",
     "coverage": "coverage",
 }
-PLUS_MINUS = "± is a standard error: {confidence:.0%} intervals reach {normal:.3g} of them to either side, of KID, by its {blocks} blocks, {student:.3g}."
+PLUS_MINUS = "± is a standard error: {confidence:.0%} intervals reach {normal:.3g} of them to either side, of KID, by its {kid}."
 
 
 class Row(NamedTuple):
@@ -54,15 +54,15 @@ def with_error(found: Estimate) -> str:
     return f"{value:.{digits}f} ± {found.error:.{digits}f}"
 
 
-def plus_minus(fewest: int) -> str:
-    """Explain what ± means, for `fewest` images in the smaller set."""
-    blocks = block_count(fewest)
-    return PLUS_MINUS.format(
-        confidence=CONFIDENCE,
-        normal=quantile(math.inf),
-        blocks=blocks,
-        student=quantile(blocks - 1),
-    )
+def plus_minus(fewest: int, fewest_real: int | None = None) -> str:
+    """Explain what ± means, for `fewest` images in the smaller set; `fewest_real`: those in the row of real images, if there is one."""
+    blocks, blocks_real = (block_count(one or fewest) for one in (fewest, fewest_real))
+    kid = f"{blocks} blocks, {quantile(blocks - 1):.3g}"
+    if blocks_real != blocks:
+        kid += (
+            f" (in the row of real images, {blocks_real} blocks, {quantile(blocks_real - 1):.3g})"
+        )
+    return PLUS_MINUS.format(confidence=CONFIDENCE, normal=quantile(math.inf), kid=kid)
 
 
 def in_a_line(bits: Sequence[Bits]) -> str:

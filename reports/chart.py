@@ -10,22 +10,23 @@ from score_sde.reports.reading import Points
 
 WIDTH, HEIGHT = 380, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 20, 10, 26
-# Per curve; longer ones keep the minimum and maximum of each of MOST_POINTS / 2 parts.
+# Per curve; longer ones keep both ends, and the minimum and maximum of each of MOST_POINTS / 2 - 1 parts between them.
 MOST_POINTS = 400
 LOG_RANGE = 4  # ratio of largest to smallest value above which a scale is logarithmic
 
 
 def thinned(points: Points) -> Points:
-    """Thin out a curve to at most MOST_POINTS points, preserving its peaks."""
+    """Thin out a curve to at most MOST_POINTS points, preserving its ends and peaks."""
     if len(points) <= MOST_POINTS:
         return points
-    parts = MOST_POINTS // 2
-    kept: Points = []
+    first, *inner, last = points
+    parts = MOST_POINTS // 2 - 1
+    kept = [first]
     for i in range(parts):
-        part = points[i * len(points) // parts : (i + 1) * len(points) // parts]
+        part = inner[i * len(inner) // parts : (i + 1) * len(inner) // parts]
         least, greatest = min(part, key=lambda p: p[1]), max(part, key=lambda p: p[1])
         kept.extend(sorted({least, greatest}))
-    return kept
+    return [*kept, last]
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:

@@ -6,6 +6,7 @@ import functools
 import os
 import shlex
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 VERSION = "1.0.0"
@@ -37,10 +38,12 @@ def commit(root: Path) -> str | None:
     return found.stdout.strip() or None
 
 
-def in_words() -> str:
-    """The version as text: score-sde 1.0.0 (commit 0123456789ab)."""
-    found = made_by()["commit"]
-    return f"score-sde {VERSION}" + (f" (commit {short(found)})" if found else "")
+def in_words(by: Mapping[str, str | None] | None = None) -> str:
+    """The version as text: score-sde 1.0.0 (commit 0123456789ab); this one, or that of a record."""
+    by = made_by() if by is None else by
+    return f"score-sde {by['version']}" + (
+        f" (commit {short(by['commit'])})" if by["commit"] else ""
+    )
 
 
 def short(found: str) -> str:

@@ -201,7 +201,9 @@ def figures_of_classes(config):
     labels, x = np.arange(40) % 2, np.random.default_rng(0).normal(size=(40, 2))
     images = ImageSet(40, lambda rows: x[rows], lambda: labels)
     evaluated = Evaluated(images, Features(x, None), {})
-    return evaluate.of_classes(config, evaluated, Reference(40, None, images, lambda: x))
+    return evaluate.of_classes(
+        config, evaluated, Reference(40, None, images, lambda: x, images.labels)
+    )
 
 
 def tradeoff_rows(config):

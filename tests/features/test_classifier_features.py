@@ -71,13 +71,18 @@ def test_it_is_read_again_and_not_trained(config, kept, monkeypatch):
     np.testing.assert_array_equal(again.extract(held_out(config).images).logits, found.logits)
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_others(config, monkeypatch, tmp_path):
+def test_samples_of_another_seed_are_seen_by_the_same_classifier(config, monkeypatch, tmp_path):
+    """The same weights, anew and from the file of the first; images that are prepared otherwise have another file."""
     monkeypatch.setattr(classifier, "UPDATES", 2)
-    first, second = (load_classifier(config, None)[1]["sha256"] for _ in range(2))
-    assert first == second
+    first = load_classifier(config, tmp_path)[1]["sha256"]
     other = config.copy_and_resolve_references()
     other.seed = 3
-    assert load_classifier(other, None)[1]["sha256"] != first
+    assert load_classifier(other, None)[1]["sha256"] == first
+    assert load_classifier(other, tmp_path)[1]["sha256"] == first
+    assert len(list((tmp_path / "evaluation").iterdir())) == 1
+    splits = data.load(config)
+    other.data.resample = "box"
+    assert classifier.identity(other, splits) != classifier.identity(config, splits)
 
 
 def test_a_damaged_file_is_said_to_be(config, kept, tmp_path):

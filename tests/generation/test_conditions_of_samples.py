@@ -18,9 +18,10 @@ from score_sde.generation.cascade import base_config, small_images
 from score_sde.generation.conditions import (
     build_conditions,
     build_labels_and_texts,
+    different_images,
     labels_of_samples,
 )
-from score_sde.generation.generate import Generator, build_generator
+from score_sde.generation.generate import Generator, StartImages, build_generator
 from score_sde.measurements.axes import Axes
 from score_sde.measurements.condition_image import ConditionImage, build_condition_image
 from score_sde.measurements.measurement import Measurement
@@ -29,6 +30,7 @@ from score_sde.models.exact import GaussianScore
 from score_sde.models.networks import NETWORKS, network_score
 from score_sde.models.one_by_one import OneByOne
 from score_sde.models.parameterization import build_parameterization
+from score_sde.modes.evaluated_samples import reused
 from score_sde.samplers.exponential.sampler import ExponentialSampler
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise
@@ -147,6 +149,15 @@ def test_images_of_splits_and_files_in_turn(tmp_path):
         told = build_conditions(config)(np.arange(6))
         np.testing.assert_allclose(told["image"][:, :, :4], middle(expected)[:, :, :4], atol=1e-6)
         assert not told["image"][:, :, 4:].any()
+    assert different_images(config) == reused(config) == 4
+    config.sampling.num_images = 4
+    assert different_images(config) == 4
+    assert reused(config) == 0
+    assert reused(config, start_images=StartImages(np.zeros((3, 8, 8, 1)), False)) == 3
+    config = told_digits(images="train")
+    assert different_images(config) == 6
+    config.model.condition_image = "none"
+    assert different_images(config) == 0
 
 
 def test_an_image_has_its_own_class_unless_another_is_named():
@@ -245,6 +256,7 @@ def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
     """Mean and covariance of 4000 images within 4.9 standard errors plus .005 for the steps: a false alarm in 60,000. Each image has the
     mean of its own condition."""
     config = cascade(tmp_path, monkeypatch)
+    assert different_images(config) == 0  # as each has its own
     sde = build_sde(config)
     score = network_score(
         FromMean(), {"nothing": jnp.zeros(())}, build_parameterization(config, sde)

@@ -163,7 +163,7 @@ def test_samples_of_texts_have_as_many_of_each(tmp_path, monkeypatch, real, caps
     same = ("frechet", "frechet_error", "frechet_limit", "frechet_limit_error")
     assert [found[name] for name in same] == [expected[name] for name in same]
     config.sampling.update(num_images=35, text="a,b a,b")
-    strata = strata_of_samples(config)
+    strata = strata_of_samples(config, 0).labels
     np.testing.assert_array_equal(strata == strata[0], np.arange(35) % 3 == 0)
     config.model.words, config.sampling.text = "", ""
-    assert strata_of_samples(config) is None
+    assert strata_of_samples(config, 0) is None

@@ -9,6 +9,7 @@ from scipy.spatial.distance import cdist
 from score_sde import data, machine
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.configs.vp_captions import get_config as captions_config
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import pillow_image, shades
 from score_sde.features.extractors import Extractor, Features, build_extractor
@@ -17,8 +18,10 @@ from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
 from score_sde.modes.evaluated_samples import Evaluated, drawn
 from score_sde.quality.assessment import Assessment
-from score_sde.quality.frechet import frechet_distance
-from score_sde.quality.reference import open_reference
+from score_sde.quality.frechet import frechet_distance, variance_of
+from score_sde.quality.image_sets import image_set
+from score_sde.quality.moments import moments
+from score_sde.quality.reference import load_splits, open_reference
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
@@ -59,6 +62,30 @@ def test_the_record_is_what_is_given_back(toy):
     assert record.pop("date")
     assert record == {**figures, **made_by()}
     assert [path.name for path in (folder / "evaluation").iterdir()] == ["nearest-ddim-seed42.npz"]
+
+
+def test_ten_samples_of_each_start_image_tell_no_more_than_one(tmp_path, capsys):
+    """Started with hardly any noise they are copies, so that the variance is that of 30 independent images: for the same moments 299/29
+    times that which 300 would have; beside so many real images that these add little."""
+    config = of_toy()
+    config.evaluation.num_reference = 0
+    start = data.load(config).test.take(np.arange(30)).images
+    np.savez(tmp_path / "start.npz", images=start)
+    config.sampling.update(
+        eps=1e-4, t_start=2e-4, start_images=str(tmp_path / "start.npz"), noise_removal=False
+    )
+    config.sampling.exponential.num_steps = 2
+    found = evaluated(config, tmp_path)
+    copies = np.tile(start.reshape(30, 4), (10, 1))
+    _, _, _, reference = open_reference(config, tmp_path)
+    a, b = moments(copies), moments(reference.features)
+    expected = 299 / 29 * variance_of(copies, a, b) + variance_of(reference.features, b, a)
+    assert found["frechet_error"] == pytest.approx(np.sqrt(expected), rel=0.05)
+    assert found["different_images"] == 30
+    said = capsys.readouterr().out
+    assert (
+        "note: 300 samples take only 30 different condition or start images in turn: error" in said
+    )
 
 
 def test_an_interrupted_command_goes_on_with_its_samples(toy, tmp_path, monkeypatch):
@@ -162,6 +189,17 @@ def test_samples_are_of_the_classes_that_they_were_told():
     assert evaluate.wanted_labels(config) == list(range(10))
 
 
+@pytest.mark.parametrize("words", ["", captions_config().model.words])
+def test_real_images_show_what_their_captions_say(words, tmp_path):
+    """Whether or not the network is conditioned on texts."""
+    config = captions_config()
+    config.model.words, config.evaluation.images = words, "test"
+    splits = load_splits(config, tmp_path)
+    images = Evaluated(image_set(config, splits, "images"), Features(np.zeros((256, 1)), None), {})
+    found = evaluate.other_figures(config, build_extractor(config), images, None, None)
+    assert found["text_right"].value == 1.0
+
+
 @pytest.fixture
 def digits(tmp_path):
     """The config, a file with forty of the training images and a split of 8x8 digits."""
@@ -182,6 +220,25 @@ def test_copies_of_training_images_are_found_out(digits, tmp_path):
         np.testing.assert_array_equal(arrays["row"], rows)
         np.testing.assert_array_equal(arrays["distance"], 0.0)
     assert found["pairs"].endswith("nearest-copies.npz-seed42.png")
+
+
+def test_few_real_images_take_the_work_of_few(digits, tmp_path, monkeypatch, capsys):
+    """Copies among the first are found out by these alone, and it is said that no others would be."""
+    config, _, _, rows = digits
+    config.evaluation.num_reference = 50
+    counts, extract = [], Extractor.extract_taken
+
+    def counted(self, take, count, show=True):
+        counts.append(count)
+        return extract(self, take, count, show)
+
+    monkeypatch.setattr(Extractor, "extract_taken", counted)
+    found = evaluated(config, tmp_path)
+    assert sorted(counts) == [40, 50, 50]  # the images, and the first of either split
+    assert found["nearer_than_held_out"] == 1.0
+    with np.load(found["nearest"]) as arrays:
+        np.testing.assert_array_equal(arrays["row"], rows)
+    assert "measured with the first 50 images of each split" in capsys.readouterr().out
 
 
 def test_figures_are_of_levels_between_0_and_1(digits, tmp_path):

@@ -146,6 +146,21 @@ def test_few_samples_have_no_limit(tmp_path, capsys):
         drawn_in_training.quality_of(config, build_sde(config), tmp_path)
 
 
+def test_few_condition_images_are_said_to_be_and_have_no_limit(tmp_path, monkeypatch, capsys):
+    """80 samples of 2x2 numbers would have one, and so have those of 17 images."""
+    config = small()
+    for number, said in ((17, ""), (16, "quality_images=80 on 16 condition images and 2048 real")):
+        monkeypatch.setattr(drawn_in_training, "reused", lambda *_, number=number: number)
+        drawn_in_training.quality_of(config, build_sde(config), tmp_path)
+        found = capsys.readouterr().err
+        assert f"80 samples take only {number} different condition or start images in turn" in found
+        assert said in found
+        assert bool(said) == ("so only the distance" in found)
+    config.training.update(keep_best=1, keep_best_by="frechet_limit")
+    with pytest.raises(UserError, match="on 16 condition images and 2048 real images"):
+        drawn_in_training.quality_of(config, build_sde(config), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

@@ -14,11 +14,12 @@ from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor
 from score_sde.generation.generate import Generator
-from score_sde.modes import evaluate, tradeoff
+from score_sde.modes import evaluate, kept_rows, tradeoff
 from score_sde.quality.estimate import Estimate
-from score_sde.quality.tradeoff_table import with_error
+from score_sde.quality.tradeoff_table import plus_minus, with_error
 from score_sde.sde_lib import build_sde
 from score_sde.unfinished import changed
+from score_sde.version import made_by
 
 
 def small(samplers="ddim: 4 16 64, dopri5 adaptive: 0.01"):
@@ -178,6 +179,21 @@ def test_few_images_have_no_limit(tmp_path):
     )
 
 
+def test_few_start_images_are_said_to_be(tmp_path):
+    """In place of the number of samples theirs decides whether there is a limit: 16 of 2x2 numbers are too few."""
+    config = small("ddim: 3")
+    config.tradeoff.bits_per_dim = False
+    np.savez(tmp_path / "start.npz", images=data.load(config).test.take(np.arange(16)).images)
+    config.sampling.update(t_start=0.5, start_images=str(tmp_path / "start.npz"))
+    figures = measured(config, tmp_path)
+    with open(figures["table"]) as file:
+        text = file.read()
+    assert "600 samples take only 16 different condition or start images in turn" in text
+    assert "600 samples of 16 images and 2048 real images are too few for the limit" in text
+    assert figures["rows"][1]["different_images"] == 16
+    assert "frechet_limit" not in figures["rows"][1]
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -223,6 +239,35 @@ def test_it_is_said_what_plus_minus_means(toy):
     assert (
         "95% intervals reach 1.96 of them to either side, of KID, by its 10 blocks, 2.26." in text
     )
+
+
+def test_real_images_of_another_number_have_another_factor():
+    """Student's factor at 97.5 % is 2.262 for 9 degrees of freedom and 2.010 for 49 (any printed table)."""
+    said = plus_minus(50_000, 10_000)
+    assert "its 50 blocks, 2.01 (in the row of real images, 10 blocks, 2.26)." in said
+    assert "real images" not in plus_minus(10_000, 300)
+
+
+def test_rows_of_another_version_are_named(tmp_path, monkeypatch):
+    """Also rows that were stored before the version was; none of the rows of this version."""
+
+    def table(samplers):
+        config = small(samplers)
+        config.tradeoff.bits_per_dim = False
+        with open(measured(config, tmp_path)["table"]) as file:
+            return file.read()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_rows, "made_by", lambda: {"version": "0.9", "commit": "0" * 40})
+        assert "another version" not in table("ddim: 3")
+    row = max((tmp_path / "tradeoff" / "rows").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    text = table("ddim: 3, deis_t_1: 3")
+    (note,) = [line for line in text.splitlines() if line.startswith("Kept from another version")]
+    assert "ddim, 2 on log_snr (score-sde 0.9 (commit 000000000000))" in note
+    assert "deis" not in note
+    kept = json.loads(row.read_text())
+    row.write_text(json.dumps({name: kept[name] for name in kept.keys() - made_by().keys()}))
+    assert "ddim, 2 on log_snr (an unrecorded version)" in table("ddim: 3")
 
 
 def test_other_images_of_the_same_names_and_sizes_are_other_rows(tmp_path):

@@ -118,6 +118,7 @@ ENDINGS = [
     ),
     *mutants("training/judged_by.py", CONFIG,
         ("distances-by-other-features", '"evaluation.features", "evaluation.reference"', '"evaluation.reference"'),
+        ("distances-of-other-condition-images", "        decisive += IMAGES\n", "        pass\n"),
         ("distances-by-other-steps", "decisive += CONFIGURED + FIELDS_OF.get(config[\"sampling\"][\"sampler\"], EXPONENTIAL)", "decisive += CONFIGURED"),
         ("distances-by-a-sampler-that-is-replaced", "if not config[\"training\"][\"quality_steps\"]:", "if True:"),
     ),

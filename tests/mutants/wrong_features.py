@@ -4,6 +4,11 @@ from tests.mutants.mutant import mutants
 
 # fmt: off
 FEATURES = [
+    *mutants("features/classifier.py", "tests/features/test_classifier_features.py",
+        ("classifier-begins-with-the-noise", "stream_key(SEED, Stream.CLASSIFIER_INIT)", "stream_key(config.seed, Stream.CLASSIFIER_INIT)"),
+        ("classifier-of-each-seeds-order", "split.batches(SEED, ", "split.batches(config.seed, "),
+        ("classifier-kept-for-each-seed", "    about = [\n        SEED,\n", "    about = [\n        config.seed,\n"),
+    ),
     *mutants("features/inception.py", "tests/features/test_inception.py",
         ("padding-counted-in-means", "count_include_pad=False", "count_include_pad=True"),
         ("inception-of-torchvision", "Block8(most_around, name=\"Mixed_7c\")", "Block8(mean_around, name=\"Mixed_7c\")"),

@@ -64,6 +64,6 @@ HABITS = [
         ("the-version-of-the-last-start", "made_by() if earlier is None else earlier.get(MADE_BY)", "made_by()"),
     ),
     *mutants("quality/statistics_files.py", "tests/quality/test_statistics_files.py",
-        ("features-of-another-version-made-again", '("images_sha256", MADE_BY)', '("images_sha256",)'),
+        ("features-of-another-version-made-again", '("images_sha256", MADE_BY, CLASSES)', '("images_sha256", CLASSES)'),
     ),
 ]

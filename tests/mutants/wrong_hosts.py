@@ -74,7 +74,7 @@ HOSTS = [
     *mutants("score_sde/unfinished.py", f"{DECIDES}::test_batches_of_an_interrupted_command",
         ("batches-that-one-host-finds", "{*of_first_host(there)}", "{*there}"),
     ),
-    *mutants("modes/tradeoff.py", f"{DECIDES}::test_rows_of_a_tradeoff",
+    *mutants("modes/kept_rows.py", f"{DECIDES}::test_rows_of_a_tradeoff",
         ("rows-that-one-host-finds", "of_first_host([stored(path) for path in paths])", "[stored(path) for path in paths]"),
     ),
     *mutants("generation/denoising_errors.py", f"{DECIDES}::test_estimated_errors",

@@ -78,6 +78,7 @@ WATCHING = [
     *mutants("reports/chart.py", CHART,
         ("upside-down", "Scale(values, HEIGHT - BOTTOM, TOP, log)", "Scale(values, TOP, HEIGHT - BOTTOM, log)"),
         ("peaks-lost", "kept.extend(sorted({least, greatest}))", "kept.append(part[0])"),
+        ("curve-without-its-end", "return [*kept, last]", "return kept"),
         ("log-labels-on-a-linear-curve", "math.log(low), math.log(high), math.log(value)", "low, high, value"),
         ("letters-of-thousands", "(1e4, 1e3, \"k\")", "(1e4, 1e4, \"k\")"),
     ),

@@ -66,6 +66,6 @@ def test_distances_of_pairs_are_of_the_images_and_of_the_real_ones():
     extractor = Extractor({}, 4, None, distance)
     one, each = np.ones((6, 2, 2, 1)), np.eye(4).reshape(4, 2, 2, 1)
     images = Evaluated(of(one), Features(np.zeros((6, 4)), None), {})
-    reference = Reference(4, None, of(each), None)
+    reference = Reference(4, None, of(each), None, None)
     found = evaluate.other_figures(digits_config(), extractor, images, reference, None)
     assert (found["lpips"].value, found["lpips_real"].value) == (0.0, 0.5)

@@ -9,10 +9,11 @@ from score_sde import data
 from score_sde.configs.subvp_digits import get_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.array_files import PART, check_real, read_images
+from score_sde.data.splits import ImagesOnDisk
 from score_sde.errors import UserError
 from score_sde.evaluation.pictures import levels_of, shades
 from score_sde.generation.sample_files import PictureFolder
-from score_sde.quality.image_sets import image_set, known_by
+from score_sde.quality.image_sets import image_set, known_by, of_split
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (30, 8, 8, 1)).astype(np.uint8)
 
@@ -72,6 +73,32 @@ def test_classes_of_a_folder_of_our_samples_stand_beside_it(tmp_path, splits, mo
     (folder / "29.png").rename(folder / "31.png")
     with pytest.raises(UserError, match=r"labels of the pictures 000000.png to 000029.png"):
         of(folder, splits).labels()
+
+
+class Counted:
+    """Records of images with labels, as of a dataset whose labels are stored with them."""
+
+    def __init__(self):
+        self.read = []
+
+    def __len__(self):
+        return 90
+
+    def __getitems__(self, rows):
+        self.read += rows
+        return [{"image": IMAGES[row % 30], "label": row % 5} for row in rows]
+
+
+def test_labels_are_read_once_and_of_no_other_images():
+    source = Counted()
+    split = ImagesOnDisk(source, lambda record: record["image"], (8, 8, 1), "here")
+    some = of_split(split, 40)
+    np.testing.assert_array_equal(some.labels(), np.arange(40) % 5)
+    assert some.strata is some.strata is not None
+    np.testing.assert_array_equal(some.labels(), np.arange(40) % 5)
+    assert sorted(source.read) == list(range(40))
+    assert of_split(split).num_images == of_split(split, 100).num_images == 90
+    np.testing.assert_array_equal(of_split(split).labels(), np.arange(90) % 5)
 
 
 def picture(path, levels):

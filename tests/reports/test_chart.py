@@ -61,6 +61,17 @@ def test_a_long_curve_keeps_its_peaks():
     assert thinned(points[:MOST_POINTS]) == points[:MOST_POINTS]
 
 
+def test_a_long_curve_is_drawn_from_its_first_step_to_its_last_value():
+    """Which the legend states, though smaller and greater ones are next to it."""
+    rng = np.random.default_rng(0)
+    points = [(float(i), 2.0 + (-1) ** i * rng.uniform(0.5, 1.5)) for i in range(10_000)]
+    points[0], points[-1] = (0.0, 2.0), (9999.0, 2.125)
+    kept = thinned(points)
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    assert len(kept) <= MOST_POINTS
+    assert "<b>2.125</b>" in chart("A title", {"a curve": points})
+
+
 @pytest.mark.parametrize(
     "points",
     [

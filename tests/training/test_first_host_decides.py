@@ -11,7 +11,7 @@ import pytest
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
 from score_sde.generation import denoising_errors
-from score_sde.modes import tradeoff
+from score_sde.modes import kept_rows
 from score_sde.training import checkpoints as checkpoints_module
 from score_sde.training import record as record_module
 from score_sde.training import run as run_module
@@ -22,6 +22,7 @@ from score_sde.training.run import Run
 from score_sde.training.score_task import build_score_task
 from score_sde.training.task import Evaluator
 from score_sde.unfinished import UnfinishedFolder
+from score_sde.version import made_by
 from tests.generation.test_denoising_errors import asked, estimated
 from tests.training.test_checkpoints import shapes_only, two_checkpoints
 from tests.training.test_start import other_run
@@ -45,14 +46,14 @@ def test_rows_of_a_tradeoff(monkeypatch, tmp_path):
 
     def make():
         made.append({"row": 1})
-        return tradeoff.Made(made[-1], None)
+        return kept_rows.Made(made[-1], None)
 
-    tasks = [tradeoff.Task("a row", {}, make)]
+    tasks = [kept_rows.Task("a row", {}, make)]
     for _ in range(2):
-        assert tradeoff.made(tasks, tmp_path) == [{"row": 1}]
+        assert kept_rows.made(tasks, tmp_path) == [{"row": 1, **made_by()}]
     assert len(made) == 1
-    first_sees(monkeypatch, tradeoff, [None])
-    tradeoff.made(tasks, tmp_path)
+    first_sees(monkeypatch, kept_rows, [None])
+    kept_rows.made(tasks, tmp_path)
     assert len(made) == 2
 
 

@@ -158,6 +158,10 @@ def test_distances_by_which_checkpoints_are_compared_stay_the_same(tmp_path, by)
         ({"training.quality_steps": 10}, "sampling.sampler", "ddim", False),
         ({"training.quality_steps": 10}, "sampling.exponential.num_steps", 100, False),
         ({"training.quality_steps": 10}, "sampling.eps", 0.01, True),
+        ({"model.condition_image": "measured"}, "condition.images", "train", True),
+        ({"model.condition_image": "measured"}, "condition.cascade", "small", True),
+        ({"model.condition_image": "measured"}, "condition.noise", 0.1, True),
+        ({}, "condition.images", "train", False),
     ],
 )
 def test_distances_are_compared_if_they_are_of_samples_drawn_alike(
