@@ -35,6 +35,7 @@ from score_sde.restoration.picture import save_restored
 from score_sde.restoration.table import title
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.options import SamplingOptions
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS, tweedie
 from score_sde.sde_lib import VP, build_sde, expand
@@ -334,6 +335,35 @@ def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch
         restore.check(config, build_sde(config))
 
 
+@pytest.mark.parametrize(
+    ("method", "ignored"),
+    [
+        ("imputation", ()),
+        ("imputation_published", ()),
+        ("pigdm", ()),
+        ("mcg", ("pc.corrector='ald'", "snr=0.2", "n_steps_each=3")),
+        ("repaint", ("pc.corrector='ald'", "snr=0.2", "n_steps_each=3")),
+        *(
+            (name, ("pc.predictor='reverse_diffusion'", "pc.corrector='ald'", "snr=0.2", "n_steps_each=3"))
+            for name in ("ddrm", "daps", "pnpdm", "tds")
+        ),
+    ],
+)  # fmt: skip
+def test_options_that_a_method_does_not_use_are_named(method, ignored):
+    """At their defaults none is; the number of steps is used by all."""
+    config = of_toy(method)
+    config.sampling.grid.name = "uniform"
+    config.sampling.pc.predictor = "euler_maruyama"
+    config.sampling.snr = SamplingOptions.defaults()["snr"]
+    assert configured_for(config, build_sde(config)).note == ""
+    config.sampling.pc.update(predictor="reverse_diffusion", corrector="ald")
+    config.sampling.update(snr=0.2, n_steps_each=3)
+    note = configured_for(config, build_sde(config)).note
+    of, _, named = note.partition(" has a sampler of its own, which does not use ")
+    assert of == (f"note: restore.method={method!r}" if ignored else "")
+    assert {*filter(None, named.split(", "))} == {f"sampling.{name}" for name in ignored}
+
+
 def test_restoring_takes_small_steps_where_alpha_goes_to_0():
     """`auto` under `cosine`: equal steps of the log-SNR, for each method with a sampler of its own and each predictor."""
     config = of_toy(steps=4)
@@ -544,6 +574,10 @@ def test_images_of_files(tmp_path):
         ({"measurement.name": "frequencies", "measurement.fraction": 0.0}, "8 x 8 frequencies"),
         ({"images": "none.npz"}, "restore.images='none.npz': no such file or folder"),
         ({"measured": "none.npz"}, "restore.measured='none.npz': no such file"),
+        (
+            {"images": "train", "measured": "y.npz"},
+            "restore.images='train' with restore.measured='y.npz': measurements are read",
+        ),
     ],
 )
 def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
