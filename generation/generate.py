@@ -23,6 +23,14 @@ from score_sde.sde_lib import SDE
 from score_sde.shapes import check_shape
 from score_sde.unfinished import Nowhere, Unfinished
 
+REMEDIES = (
+    "more steps",
+    "looser tolerances",
+    "a smaller sampling.snr",
+    "a larger sampling.eps",
+    "sampling.threshold=static",
+)
+
 
 class StartImages(NamedTuple):
     """Start images for sampling.t_start, (n, h, w, c) in the units of the process; image i starts from number i mod n."""
@@ -61,6 +69,8 @@ class Generator:
     """Name of the sampler, for messages."""
     work: tuple[str, str] = ("sampling", "image")
     """What the progress bar shows: the activity, and the unit it counts."""
+    remedies: tuple[str, ...] = REMEDIES
+    """What to try if samples are not finite, for messages."""
 
     def batches(
         self, model: Any, num_images: int, seed: int, show: bool = True
@@ -106,9 +116,9 @@ class Generator:
         x, nfe, success = self.devices.gather(result, count)
         bad = int((~success | ~np.isfinite(x).all(axis=(1, 2, 3))).sum())
         if bad:
+            *others, last = self.remedies
             raise UserError(
-                f"{bad} of {count} samples did not come out finite (sampler {self.name}); "
-                "try more steps, looser tolerances, a smaller sampling.snr, a larger sampling.eps or sampling.threshold=static"
+                f"{bad} of {count} samples did not come out finite (sampler {self.name}); try {', '.join(others)} or {last}"
             )
         return Generated(x, nfe)
 

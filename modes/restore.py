@@ -37,6 +37,7 @@ from score_sde.restoration.figures import (
     distances,
     fit,
     nearness,
+    reach,
 )
 from score_sde.restoration.methods import (
     METHODS,
@@ -182,6 +183,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         **{f"measurement_{name}": of for name, of in fields_of(section).items()},
         "sigma_y": section.sigma_y,
         **nearness(space, observed, restored),
+        **reach(space, restored),
         **fit(observed, of),
         "nfe": nfe,
         "jacobian_products": all_products(configured, score, model, nfe),
