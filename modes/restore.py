@@ -153,8 +153,9 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     drawer = build_drawer(config, sde, space, configured, observed, score)
     store = UnfinishedFolder(workdir / "restored", identity(config, workdir, loaded, observed))
     number = len(observed.y) * options.draws
-    batches = list(drawer.stored_batches(score, number, config.seed, Generated._asdict, store))
+    batches = list(drawer.stored_batches(score, number, config.seed, Generated.arrays, store))
     restored = of_batches(batches, observed, options.draws)
+    of_sampler = sampler_figures(batches)
     del batches  # frees a second copy of the arrays
     if method.put_in:
         put_in = with_measured(measurement)
@@ -187,6 +188,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         **fit(observed, of),
         "nfe": nfe,
         "jacobian_products": all_products(configured, score, model, nfe),
+        **of_sampler,
         **(calibration(ranks, options.draws) if ranks else {}),
         **loaded.recorded,
         "sde": config.sde.name,
@@ -266,6 +268,14 @@ def of_batches(
     x, nfe = (np.concatenate([batch[name] for batch in batches]) for name in ("x", "nfe"))
     n = len(observed.y)
     return Restored(x.reshape(n, num_draws, *x.shape[1:]), nfe.reshape(n, num_draws))
+
+
+def sampler_figures(batches: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    """The sampler's own figures, means over all draws."""
+    names = set.intersection(*map(set, batches)) - {"x", "nfe"}
+    return {
+        name: float(np.concatenate([batch[name] for batch in batches]).mean()) for name in names
+    }
 
 
 def measured_words(config: Any) -> str:

@@ -68,6 +68,11 @@ def table(figures: Mapping[str, Any]) -> str:
     cost = f"{figures['nfe']:.6g} evaluations of the network per draw"
     if figures["jacobian_products"]:
         cost += f" and {figures['jacobian_products']:.6g} products with its Jacobian"
+    if "effective_particles" in figures:
+        cost += (
+            f"\n{figures['effective_particles']:.3g} of {figures['particles']} particles are effective where they are fewest, on average over the "
+            "draws; TDS is exact for many"
+        )
     rest = [*calibrated(figures), *out_of_range(figures)]
     return "\n".join([title(figures), "", *rows, "", cost, expected, *rest])
 

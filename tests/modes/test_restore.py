@@ -19,6 +19,7 @@ from score_sde.errors import UserError
 from score_sde.evaluation.affine_law import affine_law
 from score_sde.evaluation.pictures import shades
 from score_sde.generation.generate import Generator
+from score_sde.keys import seed_key
 from score_sde.measurements.configured import build_measurement
 from score_sde.measurements.coordinates import Coordinates
 from score_sde.measurements.masks import without_box
@@ -33,10 +34,10 @@ from score_sde.restoration.methods import METHODS, configured_for
 from score_sde.restoration.observed import Observed, observe
 from score_sde.restoration.options import RestoreOptions
 from score_sde.restoration.picture import save_restored
-from score_sde.restoration.table import title
+from score_sde.restoration.table import table, title
 from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.imputation import MCG, imputing
-from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.noise import START, IndexedNoise
 from score_sde.samplers.options import SamplingOptions
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS, tweedie
@@ -253,6 +254,33 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
         assert found["residual_draw"] < 1e-6
         assert "residual" not in found["ranks_p_values"]
     assert ("noise_removal" in found) == (method != "tds")
+
+
+def test_the_effective_particles_are_recorded(tmp_path):
+    """Those that a script sees of the same draws, also of a last batch that is padded; of one particle 1."""
+    config = of_toy("tds", num_images=3, draws=2, steps=8)
+    config.restore.particles = 3
+    config.sampling.batch_size = 4
+    found, sde, space = restored(config, tmp_path), build_sde(config), build_space(config)
+    configured, model = configured_for(config, sde), load_score_model(config, sde, tmp_path).model
+    measurement = restore.measurement_of(config, space)
+    y = jnp.repeat(jnp.asarray(arrays_of(found)["y"]), 2, axis=0)
+    score = restore.score_given_measured(config, sde, space, measurement, model)
+    noise = IndexedNoise.for_images(seed_key(config.seed), jnp.arange(6))
+    sampler, grid = configured.sampler, configured.grid
+
+    @jax.jit
+    def last(score):
+        x = sde.prior_sample(noise(START, 0, jnp.zeros((6, 2, 2, 1))))
+        return sampler.advance(score, grid, noise, 0, 8, sampler.begin(x))
+
+    sizes = np.asarray(last(score.given({"measured": y})).least_size)
+    assert 1 < sizes.min() < sizes.max() < 3
+    assert found["effective_particles"] == pytest.approx(sizes.mean(), rel=1e-4)
+    assert f"{sizes.mean():.3g} of 3 particles are effective" in table(found)
+    config.restore.particles = 1
+    assert restored(config, tmp_path)["effective_particles"] == 1
+    assert "effective_particles" not in restored(of_toy("ddrm", steps=2), tmp_path)
 
 
 @flax.struct.dataclass
