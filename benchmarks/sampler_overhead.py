@@ -128,7 +128,7 @@ class Bench:
         def draw() -> Any:
             return sample(self.model, key, self.indices, (), None, lambda share: None)
 
-        x, nfe, _ = draw()
+        x, nfe, *_ = draw()
         return Sampling(draw, x, int(self.devices.gather(nfe, 1)[0]), configured.grid)
 
     def measure(self, entry: Entry) -> Overhead:

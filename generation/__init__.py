@@ -10,6 +10,7 @@ guided.py             guidance, as set in config.sampling.guidance
 guides.py             the models of other folders that guidance uses
 sample_files.py       saving the batches: one .npz file or a folder of .png files
 start_images.py       the images from which SDEdit starts
+start_conditions.py   ... and their classes and texts
 trajectory.py         the states of a few images from noise to image
 denoising_errors.py   errors estimated once per checkpoint, for samplers that are built from them
 """

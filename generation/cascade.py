@@ -105,9 +105,12 @@ def check_conditions(base: Any, field: str) -> None:
 
 
 def cascaded(config: Any, base: Any, maker: ConditionImage) -> Any:
-    """A function that conditions each sample on the small image of the same index, drawn on request."""
+    """A function that conditions each sample on the small image of the same index, drawn on request.
+
+    The small image is A x: the network learned from measurements of noise sigma_y, which is added.
+    """
     draw = functools.cache(lambda: small_images(config, base))
-    tell = jax.jit(maker.of_measured)
+    tell = jax.jit(maker.of_noiseless)
     key = stream_key(config.seed, Stream.OBSERVATION)
 
     def with_image(indices: np.ndarray, condition: Any) -> Any:

@@ -10,8 +10,9 @@ import numpy as np
 from score_sde.data.captions import CAPTIONS, WORDS
 from score_sde.data.text import numbers
 from score_sde.errors import ConfigError, UserError
-from score_sde.generation.condition_images import ImageSource, build_sample_image
+from score_sde.generation.condition_images import build_sample_image
 from score_sde.generation.guides import sampled_classes
+from score_sde.generation.start_conditions import start_conditions
 from score_sde.models.networks import condition_names
 from score_sde.options import choose
 
@@ -62,13 +63,22 @@ def build_conditions(config: Any, classes: Sequence[str] = ()) -> Source:
     Raises:
       ConfigError: labels that the model does not have, or condition images that are missing.
     """
-    of, image = labels_and_texts(config, classes)
+    of, image = labels_and_texts(config, classes), build_sample_image(config, classes)
     return of if image is None else lambda indices: image.with_image(indices, of(indices))
+
+
+def check_labels_and_texts(config: Any) -> None:
+    """Refuse labels and texts that the model does not have, whatever its condition images are.
+
+    Raises:
+      ConfigError: what was given, and what to do.
+    """
+    labels_and_texts(config, ())
 
 
 def build_labels_and_texts(config: Any, classes: Sequence[str] = ()) -> Source:
     """`build_conditions` without the images: none is made or read."""
-    of, image = labels_and_texts(config, classes)
+    of, image = labels_and_texts(config, classes), build_sample_image(config, classes)
     return of if image is None else lambda indices: image.rest(indices, of(indices))
 
 
@@ -91,8 +101,8 @@ def labels_of_samples(config: Any, classes: Sequence[str] = ()) -> np.ndarray:
     return np.asarray(conditions["label"])
 
 
-def labels_and_texts(config: Any, classes: Sequence[str]) -> tuple[Source, ImageSource | None]:
-    """The source of labels and texts, and the source of the images and what accompanies them (None if there are none)."""
+def labels_and_texts(config: Any, classes: Sequence[str]) -> Source:
+    """The source of labels and texts alone: those of start images of a split, or in turn."""
     names = condition_names(config)
     if sampled_classes(config) and "label" not in names:
         names = ("label", *names)
@@ -105,8 +115,9 @@ def labels_and_texts(config: Any, classes: Sequence[str]) -> tuple[Source, Image
         raise ConfigError(
             f"sampling.text={config.sampling.text!r} with a model that is not conditioned on texts: remove it, or train a network with model.words"
         )
+    own = start_conditions(config, classes)
     sources = {
-        name: choose("a condition of samples", name, SOURCES)(config)
+        name: own.get(name) or choose("a condition of samples", name, SOURCES)(config)
         for name in names
         if name != "image"
     }
@@ -114,4 +125,4 @@ def labels_and_texts(config: Any, classes: Sequence[str]) -> tuple[Source, Image
     def conditions(indices: np.ndarray) -> Any:
         return {name: of(indices) for name, of in sources.items()} or ()
 
-    return conditions, build_sample_image(config, classes)
+    return conditions

@@ -22,9 +22,10 @@ STEPS_PER_CALL = 20  # default number of steps between updates of the progress b
 
 Tick = Callable[[float], None]
 """Called with the fraction of the work just done."""
-BatchSampler = Callable[[Any, Array, np.ndarray, Any, Any, Tick], tuple[Array, Array, Array]]
-"""(score model, key, indices (b,), condition, start images (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe (network evaluations)
-and success (b,): takes this host's share of a batch, and returns results distributed over the devices.
+Drawn = tuple[Array, Array, Array, dict[str, Array]]
+BatchSampler = Callable[[Any, Array, np.ndarray, Any, Any, Tick], Drawn]
+"""(score model, key, indices (b,), condition, start images (b, h, w, c) or None, tick) -> x (b, h, w, c), nfe (network evaluations),
+success (b,) and the sampler's own figures (b,) by name: takes this host's share of a batch, and returns results distributed over the devices.
 """
 
 
@@ -97,16 +98,14 @@ def last_denoising(
 def at_once(configured: Configured, sde: SDE, devices: Devices, start: Any) -> Any:
     """A driver that runs a whole batch in one call."""
 
-    def sample(
-        model: Any, key: Array, indices: Array, condition: Any, begin: Any
-    ) -> tuple[Array, Array, Array]:
+    def sample(model: Any, key: Array, indices: Array, condition: Any, begin: Any) -> Drawn:
         model = bind(model, condition)
         x, noise, like = start(key, indices, begin)
         samples = configured.sampler(model, configured.grid, noise, like, x)
         x, more = last_denoising(configured, sde, model, samples.x)
         nfe = jnp.asarray(samples.nfe + more) * evaluations_of(model)
         success = jnp.broadcast_to(samples.success, indices.shape)
-        return x, jnp.broadcast_to(nfe, indices.shape), success
+        return x, jnp.broadcast_to(nfe, indices.shape), success, {}
 
     sample_all = devices.data_parallel(sample, (False, False, True, True, True))
 
@@ -138,11 +137,11 @@ def in_steps(
         last = jnp.minimum(first + steps_per_call, num_steps)
         return sampler.advance(model, grid, noise, first, last, state)
 
-    def end(model: Any, indices: Array, condition: Any, state: Any) -> tuple[Array, Array, Array]:
+    def end(model: Any, indices: Array, condition: Any, state: Any) -> Drawn:
         model = bind(model, condition)
         x, more = last_denoising(configured, sde, model, sampler.result(state))
         n, nfe = indices.shape[0], (sampler.nfe(num_steps) + more) * evaluations_of(model)
-        return x, jnp.full(n, nfe), jnp.full(n, True)
+        return x, jnp.full(n, nfe), jnp.full(n, True), sampler.figures(state)
 
     first_all = devices.data_parallel(first, (False, True, True))
     mapped = (False, False, True, True, False, True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
 
+import jax
 import numpy as np
 from jax import Array
 
@@ -22,6 +24,14 @@ from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.shapes import check_shape
 from score_sde.unfinished import Nowhere, Unfinished
+
+REMEDIES = (
+    "more steps",
+    "looser tolerances",
+    "a smaller sampling.snr",
+    "a larger sampling.eps",
+    "sampling.threshold=static",
+)
 
 
 class StartImages(NamedTuple):
@@ -41,6 +51,18 @@ class Generated(NamedTuple):
 
     x: np.ndarray
     nfe: np.ndarray
+    figures: Mapping[str, np.ndarray] = MappingProxyType({})
+    """What else the sampler says of each sample (b,), by name, such as the effective number of particles."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it by name, as it is stored."""
+        return {"x": self.x, "nfe": self.nfe, **self.figures}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The inverse of `arrays`."""
+        figures = {name: of for name, of in arrays.items() if name not in ("x", "nfe")}
+        return cls(arrays["x"], arrays["nfe"], figures)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +83,8 @@ class Generator:
     """Name of the sampler, for messages."""
     work: tuple[str, str] = ("sampling", "image")
     """What the progress bar shows: the activity, and the unit it counts."""
+    remedies: tuple[str, ...] = REMEDIES
+    """What to try if samples are not finite, for messages."""
 
     def batches(
         self, model: Any, num_images: int, seed: int, show: bool = True
@@ -70,8 +94,8 @@ class Generator:
         Raises:
           UserError: samples that are not finite.
         """
-        stored = self.stored_batches(model, num_images, seed, Generated._asdict, Nowhere(), show)
-        return (Generated(**batch) for batch in stored)
+        stored = self.stored_batches(model, num_images, seed, Generated.arrays, Nowhere(), show)
+        return map(Generated.of_arrays, stored)
 
     def stored_batches(
         self,
@@ -103,19 +127,20 @@ class Generator:
         result = self.run(
             model, key, indices, condition, begin, lambda share: bar.update(share * count)
         )
-        x, nfe, success = self.devices.gather(result, count)
+        x, nfe, success, figures = self.devices.gather(result, count)
         bad = int((~success | ~np.isfinite(x).all(axis=(1, 2, 3))).sum())
         if bad:
+            *others, last = self.remedies
             raise UserError(
-                f"{bad} of {count} samples did not come out finite (sampler {self.name}); "
-                "try more steps, looser tolerances, a smaller sampling.snr, a larger sampling.eps or sampling.threshold=static"
+                f"{bad} of {count} samples did not come out finite (sampler {self.name}); try {', '.join(others)} or {last}"
             )
-        return Generated(x, nfe)
+        return Generated(x, nfe, figures)
 
     def __call__(self, model: Any, num_images: int, seed: int, show: bool = True) -> Generated:
         """All images at once, as many as fit in memory."""
-        parts = zip(*self.batches(model, num_images, seed, show), strict=True)
-        return Generated(*(np.concatenate(part) for part in parts))
+        parts = self.batches(model, num_images, seed, show)
+        whole: Generated = jax.tree.map(lambda *of: np.concatenate(of), *parts)
+        return whole
 
 
 def build_generator(

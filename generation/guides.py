@@ -68,6 +68,11 @@ def check_guides(config: Any, sde: SDE) -> None:
     guidance = config.sampling.guidance
     if guidance.worse:
         check_worse(config, sde)
+    elif guidance.worse_step and config.model.name == EXACT:
+        raise ConfigError(
+            f"sampling.guidance.worse_step={guidance.worse_step} with model.name={EXACT!r}: an exact score has no earlier checkpoints; set "
+            "sampling.guidance.worse to the folder of a worse model"
+        )
     if guidance.classifier:
         check_classifier(config, sde)
     elif guidance.classifier_scale != 1:
@@ -211,7 +216,7 @@ def load_worse(config: Any, sde: SDE, workdir: Path | None) -> Any:
     """Load the score model of the worse network, from its own folder or an earlier checkpoint in `workdir`."""
     guidance = config.sampling.guidance
     folder = user_path(guidance.worse) if guidance.worse else workdir
-    if folder is None or config.model.name == EXACT:
+    if folder is None:
         raise ConfigError(
             f"sampling.guidance.worse_step={guidance.worse_step} without a folder of checkpoints; set sampling.guidance.worse to one"
         )

@@ -52,8 +52,11 @@ class ConditionImage:
 
     def in_use(self, images: Stored, condition: Any, key: Any, index: Integers) -> Any:
         """The condition after training, at the noise level of config.condition.noise."""
-        clean, keys = self._clean(images, condition), _keys(key, index)
-        return self._noisy(clean, condition, keys.noise, self._levels(len(clean)))
+        return self.of_noiseless(self._clean(images, condition), condition, key, index)
+
+    def of_noiseless(self, y: Measured, condition: Any, key: Any, index: Integers) -> Any:
+        """The condition from A x, to which the noise of the measurement and that of level `noise` are added."""
+        return self._noisy(y, condition, _keys(key, index).noise, self._levels(len(y)))
 
     def of_measured(self, y: Measured, condition: Any, key: Any, index: Integers) -> Any:
         """The condition from existing measurements y, to which only noise of level `noise` is added."""

@@ -14,13 +14,13 @@ from score_sde.configs.default import check_options
 from score_sde.devices import check_batch
 from score_sde.errors import ConfigError
 from score_sde.files import write_whole
-from score_sde.generation.conditions import build_conditions
+from score_sde.generation.conditions import check_labels_and_texts
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated
 from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import check_sampled_score, guided_score, within_range
 from score_sde.guidance.posterior import jacobian_products_of
-from score_sde.measurements.condition_image import SEED
+from score_sde.measurements.condition_image import SEED, build_condition_image
 from score_sde.measurements.configured import build_measurement, fields_of
 from score_sde.measurements.linear import Spectral
 from score_sde.measurements.measurement import Measurement
@@ -37,11 +37,13 @@ from score_sde.restoration.figures import (
     distances,
     fit,
     nearness,
+    reach,
 )
 from score_sde.restoration.methods import (
     METHODS,
     check_settings,
     configured_for,
+    measured_field,
     measured_section,
     needs_errors_to_restore,
     sampler_name,
@@ -84,7 +86,8 @@ def check(config: Any, sde: SDE) -> None:
     check_own_sampler(config)
     check_files(config.sampling)
     check_sampled_score(config, sde, space)
-    build_conditions(config)
+    check_labels_and_texts(config)
+    build_condition_image(config)
     configured = configured_for(config, sde, stand_in(config, sde))
     if configured.any_time:
         refuse_discrete(config, sde, f"the sampler {sampler_name(config)!r}")
@@ -122,8 +125,8 @@ def measurement_of(config: Any, space: Space) -> Measurement:
     """The measurement that the network was trained for (config.condition), or that of config.restore.measurement."""
     section = measured_section(config)
     trained = METHODS[config.restore.method].trained
-    name, seed = ("condition", SEED) if trained else ("restore.measurement", config.seed)
-    return build_measurement(section, space.shape, seed, name)
+    seed = SEED if trained else config.seed
+    return build_measurement(section, space.shape, seed, measured_field(config))
 
 
 def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
@@ -150,8 +153,9 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     drawer = build_drawer(config, sde, space, configured, observed, score)
     store = UnfinishedFolder(workdir / "restored", identity(config, workdir, loaded, observed))
     number = len(observed.y) * options.draws
-    batches = list(drawer.stored_batches(score, number, config.seed, Generated._asdict, store))
+    batches = list(drawer.stored_batches(score, number, config.seed, Generated.arrays, store))
     restored = of_batches(batches, observed, options.draws)
+    of_sampler = sampler_figures(batches)
     del batches  # frees a second copy of the arrays
     if method.put_in:
         put_in = with_measured(measurement)
@@ -180,9 +184,11 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         **{f"measurement_{name}": of for name, of in fields_of(section).items()},
         "sigma_y": section.sigma_y,
         **nearness(space, observed, restored),
+        **reach(space, restored),
         **fit(observed, of),
         "nfe": nfe,
         "jacobian_products": all_products(configured, score, model, nfe),
+        **of_sampler,
         **(calibration(ranks, options.draws) if ranks else {}),
         **loaded.recorded,
         "sde": config.sde.name,
@@ -262,6 +268,14 @@ def of_batches(
     x, nfe = (np.concatenate([batch[name] for batch in batches]) for name in ("x", "nfe"))
     n = len(observed.y)
     return Restored(x.reshape(n, num_draws, *x.shape[1:]), nfe.reshape(n, num_draws))
+
+
+def sampler_figures(batches: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    """The sampler's own figures, means over all draws."""
+    names = set.intersection(*map(set, batches)) - {"x", "nfe"}
+    return {
+        name: float(np.concatenate([batch[name] for batch in batches]).mean()) for name in names
+    }
 
 
 def measured_words(config: Any) -> str:

@@ -24,6 +24,7 @@ from score_sde.generation.guided import beside_weight, is_guided
 from score_sde.generation.guides import ages_of, load_guides, sampled_classes
 from score_sde.generation.sample_files import IMAGES, LABELS, NUM_LEVELS, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
+from score_sde.generation.start_conditions import own_of_start_images
 from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.generation.trajectory import Trajectory, trajectory
 from score_sde.models.networks import condition_names, has_condition_image
@@ -159,18 +160,19 @@ def run(
 def recorded(config: Any) -> dict[str, Any]:
     """The record of conditions and guidance; empty for a model that has neither."""
     sampling, classes = config.sampling, sampled_classes(config)
+    unnamed = "own" if own_of_start_images(config) else "all"
     images: dict[str, Any] = {}  # and texts
     if has_condition_image(config):
         images = {name: config.condition[name] for name in ("images", "cascade", "noise")}
         images = {f"condition_{name}": of for name, of in images.items()}
     if "text" in condition_names(config):
-        images["text"] = sampling.text or "all"
+        images["text"] = sampling.text or unnamed
     if not (classes or is_guided(sampling)):
         return images
     weight = sampling.guidance.weight
     return {
         **images,
-        **({"labels": list(sampling.labels) or "all"} if classes else {}),
+        **({"labels": list(sampling.labels) or unnamed} if classes else {}),
         "guidance_weight": weight,
         "guidance_scale": 1.0 + weight,  # the convention of other codes
         **{f"guidance_{name}": value for name, value in beside_weight(sampling).items()},
@@ -186,7 +188,9 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         "averages": newest_file(averages_folder(workdir)),
         "adapter_files": ages_of_adapters(config),
         "guides": ages_of(config, workdir),
-        "start_images": known_by(config, config.sampling.start_images, classes=classes),
+        "start_images": known_by(
+            config, config.sampling.start_images, own_of_start_images(config), classes
+        ),
         "devices": jax.device_count(),
         **ages_of_condition_images(config, classes),
         **{
@@ -212,7 +216,8 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
 def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
     """Save the first images as a grid, with a row per class if classes take turns; return the picture."""
     num_classes = sampled_classes(config)
-    in_turn = num_classes and not config.sampling.labels and not has_condition_image(config)
+    own = has_condition_image(config) or own_of_start_images(config)
+    in_turn = num_classes and not config.sampling.labels and not own
     if not in_turn or len(images) < num_classes:
         return save_grid(path, images, num_levels)
     columns = len(images) // num_classes

@@ -11,7 +11,7 @@ import numpy as np
 
 from score_sde.devices import build_devices
 from score_sde.generation.drivers import STEPS_PER_CALL, batch_sampler
-from score_sde.generation.generate import Generator
+from score_sde.generation.generate import REMEDIES, Generator
 from score_sde.guidance.posterior import jacobian_products_of
 from score_sde.keys import Stream, stream_key
 from score_sde.measurements.condition_image import build_condition_image
@@ -41,6 +41,8 @@ def build_drawer(
             "CPU; --sampler pc or edm takes its steps one by one"
         )
 
+    if note := unbounded(config, space, configured, score):
+        say(note)
     trained = build_condition_image(config) if METHODS[config.restore.method].trained else None
     tell = None if trained is None else jax.jit(trained.of_measured)
     key = stream_key(config.seed, Stream.OBSERVATION)
@@ -59,7 +61,37 @@ def build_drawer(
     if name != config.restore.method:
         name += f", restore.method={config.restore.method}"
     size = config.sampling.batch_size
-    return Generator(run, devices, size, conditions, None, name, ("restoring", "draw"))
+    work = "restoring", "draw"
+    return Generator(run, devices, size, conditions, None, name, work, remedies(config, space))
+
+
+def unbounded(config: Any, space: Space, configured: Configured, score: Any) -> str:
+    """A note where gradients are taken through a network and nothing keeps the images in their range; empty otherwise.
+
+    At large noise a network's Jacobian has large errors of either sign, which an exact score does not have.
+    """
+    follows = jacobian_products_of(score) or own_products(configured)
+    if not follows or config.model.name == EXACT or bounded(config, space):
+        return ""
+    return (
+        f"note: restore.method={config.restore.method!r} takes gradients through the network, and nothing keeps images within the range of the "
+        "data: pixels may become enormous or not finite; set sampling.threshold=static"
+    )
+
+
+def bounded(config: Any, space: Space) -> bool:
+    """Whether a threshold keeps the images in their range, or they have none."""
+    return bool(space.range is None or config.sampling.threshold != "none")
+
+
+def remedies(config: Any, space: Space) -> tuple[str, ...]:
+    """What to try if draws are not finite, the most promising first."""
+    threshold = () if bounded(config, space) else ("sampling.threshold=static",)
+    scale = (
+        ("a smaller restore.scale",) if "scale" in METHODS[config.restore.method].settings else ()
+    )
+    rest = [remedy for remedy in REMEDIES if not remedy.startswith("sampling.threshold")]
+    return (*threshold, *scale, *rest)
 
 
 def own_products(configured: Configured) -> int:

@@ -72,6 +72,19 @@ def nearness(space: Space, observed: Observed, restored: Restored) -> dict[str, 
     return figures
 
 
+def reach(space: Space, restored: Restored) -> dict[str, float]:
+    """`largest_pixel`, the largest |x - centre| of all draws over half the range, 1 at its ends; empty for unbounded data.
+
+    Unlike PSNR, SSIM and the picture, it is of the draws before they are clipped, and unlike residuals of what was not measured too.
+    """
+    if space.range is None:
+        return {}
+    low, high = space.range
+    centre, half = (low + high) / 2, (high - low) / 2
+    draws = restored.draws
+    return {"largest_pixel": float(max(draws.max() - centre, centre - draws.min()) / half)}
+
+
 def rms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Root mean square of the difference, over all images."""
     return np.sqrt(np.square(x - y).mean())

@@ -30,6 +30,7 @@ from score_sde.samplers.decoupled import DAPS, PnPDM, splitting
 from score_sde.samplers.entries import FEW_STEPS
 from score_sde.samplers.imputation import MCG, Imputation, RePaint, imputing
 from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.samplers.options import PCOptions, SamplingOptions
 from score_sde.samplers.predictors import LEARNED, PREDICTORS, Predictor
 from score_sde.samplers.problem import Configured, Problem, last_step
 from score_sde.samplers.published_imputation import PublishedImputation
@@ -191,10 +192,25 @@ def configured_for(config: Any, sde: SDE, variance: OptimalVariance | None = Non
             "prior; leave them out"
         )
     if method.sampler is not None:
-        return method.sampler(Problem(sampling, sde, variance), options)
+        configured = method.sampler(Problem(sampling, sde, variance), options)
+        return configured._replace(note=unread(options.method, sampling, configured.settings))
     if not method.trained:
         check_asks_for_a_score(options.method, sampling)
     return configure(sampling, sde, variance)
+
+
+def unread(method: str, sampling: Any, settings: dict[str, Any]) -> str:
+    """A note on options of the predictor-corrector that are set and are not among the `settings` of the method's own sampler."""
+    defaults = SamplingOptions.defaults()
+    defaults.pc = PCOptions.defaults()
+    given, usual = pc_settings(sampling), pc_settings(defaults)
+    ignored = [name for name in given if name not in settings and given[name] != usual[name]]
+    if not ignored:
+        return ""
+    fields = ", ".join(
+        f"sampling.{'pc.' if name in sampling.pc else ''}{name}={given[name]!r}" for name in ignored
+    )
+    return f"note: restore.method={method!r} has a sampler of its own, which does not use {fields}"
 
 
 def needs_errors_to_restore(config: Any) -> bool:
@@ -269,6 +285,11 @@ def measured_section(config: Any) -> Any:
             "config.condition, with which it was trained; leave it out"
         )
     return config.condition
+
+
+def measured_field(config: Any) -> str:
+    """Name of the section that describes the measurement, for messages."""
+    return "condition" if METHODS[config.restore.method].trained else "restore.measurement"
 
 
 def sampler_name(config: Any) -> str:

@@ -21,6 +21,8 @@ from score_sde.keys import ObservationKeys, Stream, image_keys, stream_key
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.networks import conditions_of
 from score_sde.quality.image_sets import SPLITS, ImageSet, of_file, of_folder, of_split
+from score_sde.restoration.methods import measured_field, measured_section
+from score_sde.restoration.options import RestoreOptions
 from score_sde.spaces import Space
 from score_sde.training.same_data import check_same_arrays
 
@@ -46,9 +48,14 @@ class Observed(NamedTuple):
 
 
 def check_observed(config: Any) -> None:
-    """Refuse files that do not exist, and images without the texts that the network needs."""
+    """Refuse files that do not exist, images beside measurements, and images without the texts that the network needs."""
     options = config.restore
     if options.measured:
+        if options.images != RestoreOptions.defaults()["images"]:
+            raise ConfigError(
+                f"restore.images={options.images!r} with restore.measured={options.measured!r}: measurements are read in place of images, so "
+                "the images would be ignored; leave out one of the two"
+            )
         if not user_path(options.measured).is_file():
             raise ConfigError(
                 f"restore.measured={options.measured!r}: no such file; give an .npz file with `y`, measurements (n, ...)"
@@ -146,8 +153,8 @@ def as_measured(config: Any, measurement: Measurement) -> Observed:
     y, expected = file.arrays["y"], measurement.linear.measured_shape
     if y.shape[1:] != expected or not len(y):
         raise UserError(
-            f"{what}: y has the shape {y.shape}, expected (n, {', '.join(map(str, expected))}) of restore.measurement.name="
-            f"{config.restore.measurement.name!r}"
+            f"{what}: y has the shape {y.shape}, expected (n, {', '.join(map(str, expected))}) of {measured_field(config)}.name="
+            f"{measured_section(config).name!r}"
         )
     check_real(f"{what}: y", y)
 

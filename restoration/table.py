@@ -18,6 +18,7 @@ LINES = {
     "residual_draw": "|y - A x| of a draw, {units}",
     "residual_mean": "  of the mean",
     "residual_original": "  of the original",
+    "largest_pixel": "largest pixel of a draw, 1 at the range's ends",
 }
 
 NOISY = "note: |y - A x| is expected to be 1 sigma_y on average for posterior draws, as for the originals, and less for their mean"
@@ -28,6 +29,8 @@ OF_MIDDLE = (
     "note: y measures images at the middle of each level, as in training, while x has dequantization noise if the data do: |y - A x| is "
     "expected to be the same on average for posterior draws and originals"
 )
+FAR = 1.5
+"""Largest pixel, over half the range, from which draws are certainly wrong; those of a good sampler stay below 1.1 or so."""
 
 
 def title(figures: Mapping[str, Any]) -> str:
@@ -57,8 +60,7 @@ def table(figures: Mapping[str, Any]) -> str:
     lines = {name: line.format(units=units) for name, line in LINES.items() if name in figures}
     width = max(map(len, lines.values()))
     rows = [
-        f"{line:<{width}}  {figures[name]:>9.5g}"
-        + ("" if len_one(figures) else f" +- {figures[f'{name}_error']:.2g}")
+        f"{line:<{width}}  {figures[name]:>9.5g}{standard_error(figures, name)}"
         for name, line in lines.items()
     ]
     plain = NOISY if noisy else EXACT
@@ -66,12 +68,30 @@ def table(figures: Mapping[str, Any]) -> str:
     cost = f"{figures['nfe']:.6g} evaluations of the network per draw"
     if figures["jacobian_products"]:
         cost += f" and {figures['jacobian_products']:.6g} products with its Jacobian"
-    return "\n".join([title(figures), "", *rows, "", cost, expected, *calibrated(figures)])
+    if "effective_particles" in figures:
+        cost += (
+            f"\n{figures['effective_particles']:.3g} of {figures['particles']} particles are effective where they are fewest, on average over the "
+            "draws; TDS is exact for many"
+        )
+    rest = [*calibrated(figures), *out_of_range(figures)]
+    return "\n".join([title(figures), "", *rows, "", cost, expected, *rest])
 
 
-def len_one(figures: Mapping[str, Any]) -> bool:
-    """Whether only one image was restored."""
-    return bool(figures["num_images"] == 1)
+def out_of_range(figures: Mapping[str, Any]) -> list[str]:
+    """A warning if a pixel is far out of the range."""
+    if figures.get("largest_pixel", 0.0) <= FAR:
+        return []
+    remedy = "sampling.threshold=static" if figures["threshold"] == "none" else "more steps"
+    return [
+        "warning: draws have pixels far out of the range of the data, which PSNR, SSIM and the picture do not show, since they are clipped; try "
+        + remedy
+    ]
+
+
+def standard_error(figures: Mapping[str, Any], name: str) -> str:
+    """The standard error of a mean over images; empty for one image, and for a maximum."""
+    error = figures.get(f"{name}_error")
+    return "" if error is None or figures["num_images"] == 1 else f" +- {error:.2g}"
 
 
 def calibrated(figures: Mapping[str, Any]) -> list[str]:

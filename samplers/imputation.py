@@ -104,7 +104,7 @@ class MCG(SteppedSampler):
 
         x <- predicted x - alpha d/dx_t |y - A x_hat(x_t)|^2 = predicted x + 2 alpha J^T A^T (y - A x_hat),
 
-    where `scale` is 2 alpha, the same at all steps. This is not a step of a process, so a finer grid samples another
+    where `scale` is 2 alpha, the same at all steps; the published code divides it by |y - A x_hat|. This is not a step of a process, so a finer grid samples another
     distribution. Cost: per step one evaluation, whose score the predictor reuses, and one product with the Jacobian. Noise
     slots: the predictor's, that of the imputation.
     """

@@ -40,7 +40,8 @@ class SamplingOptions(Section):
         "test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start",
     )
     labels: tuple[int, ...] = option(
-        (), "classes of the samples, used in turn and repeated; (): all classes in turn"
+        (),
+        "classes of the samples, used in turn and repeated; (): all classes in turn, or those of the images of start_images=test or train",
     )
     text: str = option(
         "",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from score_sde.models.score import ScoreModel
 from score_sde.samplers.noise import Noise
 from score_sde.samplers.record import Sampler, Samples
-from score_sde.shapes import Images, Index, Points
+from score_sde.shapes import Images, Index, PerImage, Points
 
 
 class SteppedSampler(Sampler):
@@ -47,6 +47,10 @@ class SteppedSampler(Sampler):
     def result(self, state: Any) -> Images:
         """x from the state after the last step."""
         return state
+
+    def figures(self, state: Any) -> dict[str, PerImage]:
+        """What else the state after the last step says of each image (b,), by name; nothing unless a sampler overrides it."""
+        return {}
 
     def advance(
         self, score: ScoreModel, grid: Points, noise: Noise, first: Any, last: Any, state: Any

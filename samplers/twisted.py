@@ -133,6 +133,9 @@ class TDS(SteppedSampler):
     def result(self, state: Particles) -> Images:
         return jax.vmap(lambda x, i: x[i])(state.x, state.chosen)
 
+    def figures(self, state: Particles) -> dict[str, PerImage]:
+        return {"effective_particles": state.least_size}
+
     def step(self, score: Any, grid: Points, noise: Noise, k: Index, state: Particles) -> Particles:
         t, s, last = grid[k], grid[k + 1], k == grid.shape[0] - 2
         x = self._started(noise, k, state.x)

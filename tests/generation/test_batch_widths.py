@@ -52,7 +52,7 @@ def images(way, model, shape, widths):
     for num, each in widths:
         devices, indices = PmapDevices((*jax.devices()[:num],)), np.arange(num * each)
         run = batch_sampler(configure(WAYS[way], VP()), VP(), shape, devices)
-        x, _, _ = run(model, jax.random.key(1), indices, (), None, lambda share: None)
+        x, *_ = run(model, jax.random.key(1), indices, (), None, lambda share: None)
         yield np.asarray(x).reshape(-1, *shape)
 
 

@@ -226,14 +226,16 @@ CENTRE, VARIANCE = 0.2, 0.5
 
 
 class FromMean(ExactNetwork):
-    """2x2 independent pixels N(.2, .5), given their mean."""
+    """2x2 independent pixels N(.2, .5), given their mean with noise of sigma_y."""
+
+    sigma_y: float = 0.0
 
     def law(self):
         pixels = np.full(4, CENTRE), VARIANCE * np.eye(4)
-        return GaussianGivenImage.of(*pixels, np.full((1, 4), 0.25), 0.0, VP())
+        return GaussianGivenImage.of(*pixels, np.full((1, 4), 0.25), self.sigma_y, VP())
 
 
-def cascade(folder, monkeypatch, **fields):
+def cascade(folder, monkeypatch, sigma_y=0.0):
     """The small images are single pixels N(.2, .125), of the exact score that needs no training."""
     base = toy_config()
     base.data.update(image_size=1, mixture_weights=(1.0,), mixture_means=(CENTRE,))
@@ -245,28 +247,38 @@ def cascade(folder, monkeypatch, **fields):
     config.data.update(image_size=2)
     config.sde.name = "vp"
     config.model.update(name="from_mean", condition_image="measured")
-    config.condition.update(name="box_mean", sigma_y=0.0, cascade=str(folder), **fields)
+    config.condition.update(name="box_mean", sigma_y=sigma_y, cascade=str(folder))
     config.sampling.update(sampler="unipc_3", num_images=4000, batch_size=1000)
     config.sampling.exponential.update(steps="grid", num_steps=12)
     config.sampling.grid.name = "log_snr"
     return config
 
 
-def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch):
-    """Mean and covariance of 4000 images within 4.9 standard errors plus .005 for the steps: a false alarm in 60,000. Each image has the
-    mean of its own condition."""
-    config = cascade(tmp_path, monkeypatch)
+@pytest.mark.parametrize("sigma_y", [0.0, 0.35])
+def test_a_cascade_of_exact_networks_draws_the_data(tmp_path, monkeypatch, sigma_y):
+    """Mean and covariance of 4000 images within 4.9 standard errors plus .005 for the steps: a false alarm in 60,000. So are the variance of
+    the images' means, which would be a quarter too small if the second network were given small images without sigma_y, and that of
+    what it is given. Without noise each image has the mean of its own condition."""
+    config = cascade(tmp_path, monkeypatch, sigma_y)
     assert different_images(config) == 0  # as each has its own
     sde = build_sde(config)
     score = network_score(
-        FromMean(), {"nothing": jnp.zeros(())}, build_parameterization(config, sde)
+        FromMean(sigma_y), {"nothing": jnp.zeros(())}, build_parameterization(config, sde)
     )
     generator = build_generator(config, sde, (2, 2, 1))
     x = generator(score, 4000, config.seed, show=False).x.reshape(4000, 4)
     small = generator.conditions(np.arange(4000))["image"].reshape(4000, 4)
     assert len(np.unique(small[:, 0])) > 3990  # float32 has some twice
     np.testing.assert_array_equal(small, np.repeat(small[:, :1], 4, axis=1))
-    np.testing.assert_allclose(x.mean(axis=1), small[:, 0], atol=0.01)
+    if sigma_y == 0:
+        np.testing.assert_allclose(x.mean(axis=1), small[:, 0], atol=0.01)
+    y = small[:, 0] * (sigma_y**2 + 1 / 4) / (1 / 4)
+    for found, expected in (
+        (x.mean(axis=1), VARIANCE / 4),
+        (y, VARIANCE / 4 + sigma_y**2),
+    ):
+        within = 4.9 * np.sqrt(2 / 4000) * expected + 0.005
+        assert found.var() == pytest.approx(expected, abs=within)
     error = 4.9 * VARIANCE / np.sqrt(4000)
     np.testing.assert_allclose(x.mean(axis=0), CENTRE, atol=4.9 * np.sqrt(VARIANCE / 4000) + 0.005)
     covariance = np.cov(x.T)
@@ -287,7 +299,7 @@ def test_who_asks_for_labels_makes_no_images(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ImagesReadOnce, "take", seen)
     of_cascade = cascade(tmp_path, monkeypatch)
-    for name in ("in_use", "of_measured"):
+    for name in ("in_use", "of_measured", "of_noiseless"):
         monkeypatch.setattr(ConditionImage, name, lambda *_: pytest.fail("an image was made"))
     np.testing.assert_array_equal(labels_of_samples(config), own)
     assert max(read) < FIRST_IMAGES

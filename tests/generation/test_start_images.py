@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
+from score_sde import data
+from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config
+from score_sde.configs.vp_captions import get_config as captions_config
 from score_sde.errors import UserError
+from score_sde.generation.conditions import build_conditions, labels_of_samples
 from score_sde.generation.generate import StartImages, build_generator
 from score_sde.generation.start_images import load_start_images
-from score_sde.modes.sample import check, run
+from score_sde.modes.sample import check, recorded, run, save_picture
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
 
@@ -55,6 +59,66 @@ def test_what_cannot_work_is_refused(t_start, start_images, words):
     config.sampling.update(t_start=t_start, start_images=start_images)
     with pytest.raises(UserError, match=words):
         check(config, build_sde(config))
+
+
+def of_digits(**sampling):
+    config = digits_config("vp")
+    config.model.num_classes = 10
+    config.sampling.update(t_start=0.5, start_images="test", num_images=4, **sampling)
+    return config
+
+
+def test_a_sample_is_of_the_class_of_its_start_image():
+    """Of each split, in the network's numbering of the classes, and repeated as the images are; unless a class is named."""
+    config = of_digits()
+    for name in ("test", "train"):
+        config.sampling.start_images = name
+        own = getattr(data.load(config, ("label",)), name).take(range(4)).condition["label"]
+        told = build_conditions(config)(np.arange(6))["label"]
+        np.testing.assert_array_equal(told, own[[0, 1, 2, 3, 0, 1]])
+        np.testing.assert_array_equal(labels_of_samples(config), own)
+    turned = labels_of_samples(config, [str(digit) for digit in reversed(range(10))])
+    np.testing.assert_array_equal(turned, 9 - own)
+    assert recorded(config)["labels"] == "own"
+    config.sampling.labels = (3, 4)
+    np.testing.assert_array_equal(labels_of_samples(config), [3, 4, 3, 4])
+    config.sampling.update(labels=(), start_images="states.npz")
+    np.testing.assert_array_equal(labels_of_samples(config), range(4))
+    assert recorded(config)["labels"] == "all"
+
+
+def test_a_sample_is_of_the_text_of_its_start_image():
+    config = captions_config()
+    config.sampling.update(t_start=0.5, start_images="test", num_images=3)
+    own = data.load(config, ("text",)).test.take(range(3)).condition["text"]
+    np.testing.assert_array_equal(build_conditions(config)(np.arange(3))["text"], own)
+    assert recorded(config)["text"] == "own"
+    config.sampling.text = "blue"
+    assert (build_conditions(config)(np.arange(3))["text"][:, 1:] == 0).all()
+
+
+def test_images_without_classes_are_refused(tmp_path):
+    images = np.random.default_rng(0).integers(0, 17, (40, 8, 8, 1)).astype(np.uint8)
+    np.savez(tmp_path / "d.npz", images=images, test_images=images[:8])
+    config = of_digits()
+    config.data.update(name="arrays", file=str(tmp_path / "d.npz"), stored_levels=17)
+    with pytest.raises(UserError, match="start_images='test': .*no label.* or say by --config"):
+        labels_of_samples(config)
+    config.sampling.labels = (3,)
+    np.testing.assert_array_equal(labels_of_samples(config), [3] * 4)
+
+
+def test_the_picture_has_rows_of_classes_only_where_they_take_turns(tmp_path):
+    """Four images of two classes, of which the second is the darkest: below the first where classes take turns, otherwise beside it."""
+    config = of_digits()
+    config.model.num_classes = 2
+    images = np.full((4, 8, 8, 1), 16, np.uint8)
+    images[1] = 0
+    for start, row, column in (("states.npz", 1, 0), ("test", 0, 1)):
+        config.sampling.start_images = start
+        pixels = np.asarray(save_picture(config, tmp_path / "a.png", images, 17).convert("L"))
+        place = np.unravel_index(pixels.argmin(), pixels.shape)
+        assert (2 * place[0] // pixels.shape[0], 2 * place[1] // pixels.shape[1]) == (row, column)
 
 
 BAD = [

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from score_sde.configs.digits import digits_config
+from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
 from score_sde.generation.guides import ages_of, check_worse, load_guides
 from score_sde.generation.sampled_score import sampled_score
@@ -179,6 +180,22 @@ def test_how_samples_are_rounded_is_nothing_to_the_worse_network():
     assert trained_space(config) == trained_space(trained) != trained_space(of_classes())
     # Also of a folder that recorded a rounding in which it cannot draw.
     assert trained_space(of_classes(**{"sampling.truncate": True})) == trained_space(of_classes())
+
+
+def test_an_exact_score_is_guided_by_another_folder(tmp_path):
+    """By its own it is itself, at float32. It has no earlier checkpoints to be guided by."""
+    config = toy_config()
+    sde, space = build_sde(config), build_space(config)
+    (tmp_path / "config.json").write_text(config.to_json())
+    config.sampling.guidance.update(weight=1.5, worse=str(tmp_path))
+    check(config, sde)
+    exact = load_score_model(config, sde, tmp_path).model
+    model = sampled_score(config, sde, space, exact, load_guides(config, sde, tmp_path))
+    assert isinstance(model, Autoguided)
+    assert_allclose(ask_network(model), ask_network(exact), rtol=1e-5)
+    config.sampling.guidance.update(worse="", worse_step=5)
+    with pytest.raises(UserError, match="worse_step=5 with model.name='mixture'"):
+        check(config, sde)
 
 
 def test_where_nothing_can_be_guided_so(folders):

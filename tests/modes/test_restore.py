@@ -16,8 +16,10 @@ from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.configs.vp_captions import get_config as captions_config
 from score_sde.errors import UserError
+from score_sde.evaluation.affine_law import affine_law
 from score_sde.evaluation.pictures import shades
 from score_sde.generation.generate import Generator
+from score_sde.keys import seed_key
 from score_sde.measurements.configured import build_measurement
 from score_sde.measurements.coordinates import Coordinates
 from score_sde.measurements.masks import without_box
@@ -32,9 +34,11 @@ from score_sde.restoration.methods import METHODS, configured_for
 from score_sde.restoration.observed import Observed, observe
 from score_sde.restoration.options import RestoreOptions
 from score_sde.restoration.picture import save_restored
-from score_sde.restoration.table import title
+from score_sde.restoration.table import table, title
 from score_sde.samplers.grids import log_snr_grid
-from score_sde.samplers.noise import IndexedNoise
+from score_sde.samplers.imputation import MCG, imputing
+from score_sde.samplers.noise import START, IndexedNoise
+from score_sde.samplers.options import SamplingOptions
 from score_sde.samplers.predictor_corrector import PredictorCorrector
 from score_sde.samplers.predictors import PREDICTORS, tweedie
 from score_sde.sde_lib import VP, build_sde, expand
@@ -252,17 +256,45 @@ def test_methods_of_every_kind(method, sigma_y, nfe, products, tmp_path):
     assert ("noise_removal" in found) == (method != "tds")
 
 
+def test_the_effective_particles_are_recorded(tmp_path):
+    """Those that a script sees of the same draws, also of a last batch that is padded; of one particle 1."""
+    config = of_toy("tds", num_images=3, draws=2, steps=8)
+    config.restore.particles = 3
+    config.sampling.batch_size = 4
+    found, sde, space = restored(config, tmp_path), build_sde(config), build_space(config)
+    configured, model = configured_for(config, sde), load_score_model(config, sde, tmp_path).model
+    measurement = restore.measurement_of(config, space)
+    y = jnp.repeat(jnp.asarray(arrays_of(found)["y"]), 2, axis=0)
+    score = restore.score_given_measured(config, sde, space, measurement, model)
+    noise = IndexedNoise.for_images(seed_key(config.seed), jnp.arange(6))
+    sampler, grid = configured.sampler, configured.grid
+
+    @jax.jit
+    def last(score):
+        x = sde.prior_sample(noise(START, 0, jnp.zeros((6, 2, 2, 1))))
+        return sampler.advance(score, grid, noise, 0, 8, sampler.begin(x))
+
+    sizes = np.asarray(last(score.given({"measured": y})).least_size)
+    assert 1 < sizes.min() < sizes.max() < 3
+    assert found["effective_particles"] == pytest.approx(sizes.mean(), rel=1e-4)
+    assert f"{sizes.mean():.3g} of 3 particles are effective" in table(found)
+    config.restore.particles = 1
+    assert restored(config, tmp_path)["effective_particles"] == 1
+    assert "effective_particles" not in restored(of_toy("ddrm", steps=2), tmp_path)
+
+
 @flax.struct.dataclass
 class WrongNoise(WithoutCondition):
-    """An exact score, of which the noise is wrong by at most a fiftieth, differently everywhere."""
+    """An exact score, of which the noise is wrong by at most `most`, differently everywhere."""
 
     exact: GaussianScore
     directions: jax.Array
+    most: float = flax.struct.field(pytree_node=False, default=0.02)
 
     def __call__(self, x, t):
         off = jnp.sin(x.reshape(len(x), -1) @ self.directions + 3 * t[:, None])
         score = self.exact(x, t)
-        return score - 0.02 * off.reshape(x.shape) / expand(self.exact.sde.sigma(t), x)
+        return score - self.most * off.reshape(x.shape) / expand(self.exact.sde.sigma(t), x)
 
 
 def test_a_gradient_through_the_model_stays_bounded():
@@ -301,6 +333,97 @@ def test_a_gradient_through_the_model_stays_bounded():
     assert np.sqrt(np.square(draws @ a.T - y).mean()) / sigma_y == pytest.approx(1.0, abs=0.3)
 
 
+@pytest.mark.parametrize(("method", "sigma_y", "within"), [("mcg", 0.0, 0.8), ("tds", 0.1, 1.2)])
+def test_particles_and_mcg_stay_bounded_with_a_threshold(method, sigma_y, within):
+    """The same numbers by a network that is wrong by .3 of the noise, with the threshold [-1, 1]. The unknown numbers, normalized by the
+    posterior for TDS, and for MCG by its law for an exact score, which is affine in the noise, have a mean square of 1 up to the
+    network's errors and those of four particles: 1.26 and 1.63, with the exact score 1.14 and 1.81, and 60 and 20 without the threshold."""
+    sde, size = VP(), 16
+    rng, places = np.random.default_rng(1), np.arange(size)
+    prior = 0.9 ** np.abs(places[:, None] - places) / 9
+    known = Coordinates.of_mask(without_box((4, 4), (2, 3)), (4, 4, 1))
+    a = np.asarray(known.matrix(), np.float64)
+    y = a @ rng.multivariate_normal(np.zeros(size), prior) + sigma_y * rng.standard_normal(len(a))
+    config = digits_config()
+    config.sampling.threshold, config.sampling.grid.name = "static", "log_snr"
+    config.sampling.pc.update(predictor="ancestral_sampling", num_steps=50)
+    config.restore.method = method
+    config.restore.update({"particles": 4} if method == "tds" else {})
+    exact = GaussianScore.create(jnp.zeros(size), jnp.asarray(prior, jnp.float32), sde)
+    directions = jnp.asarray(rng.standard_normal((size, size)), jnp.float32)
+    score = restore.score_given_measured(
+        config,
+        sde,
+        build_space(config),
+        Measurement.of(known, sigma_y),
+        WrongNoise(exact, directions, 0.3),
+    ).given({"measured": jnp.tile(jnp.asarray(y, jnp.float32), (64, 1))})
+    configured = configured_for(config, sde)
+    noise = IndexedNoise.for_images(jax.random.key(1), jnp.arange(64))
+
+    @jax.jit
+    def draw(score):
+        x = configured.sampler(score, configured.grid, noise, jnp.zeros((64, 4, 4, 1))).x
+        return tweedie(score, sde, x, configured.grid[-1]) if configured.denoises else x
+
+    draws = np.asarray(draw(score)).reshape(64, size)
+    if method == "tds":
+        gain = prior @ a.T @ np.linalg.inv(a @ prior @ a.T + sigma_y**2 * np.eye(len(a)))
+        mean, covariance = gain @ y, prior - gain @ a @ prior
+    else:
+        mean, covariance = law_of_mcg(prior, y)
+    unknown = a.sum(axis=0) == 0
+    z = (draws - mean)[:, unknown] / np.sqrt(np.diag(covariance))[unknown]
+    assert np.square(z).mean() == pytest.approx(1.0, abs=within)
+    assert np.abs(draws).max() < 1.2
+
+
+def law_of_mcg(prior, y):
+    """Mean and covariance of the last state of MCG on N(0, prior), from its matrices."""
+    with jax.enable_x64(True):
+        known = Coordinates.of_mask(without_box((4, 4), (2, 3)), (4, 4, 1))
+        exact = GaussianScore.create(jnp.zeros(len(prior)), jnp.asarray(prior), VP())
+        score = imputing(exact, Measurement.of(known, 0.0), VP())
+        grid, told = log_snr_grid(VP(), 1.0, 1e-3, 50), {"measured": jnp.asarray(y)}
+        law = affine_law(MCG(VP()), score, grid, (4, 4, 1), told, 2)
+    return np.asarray(law.mean), np.asarray(law.covariance)
+
+
+@pytest.mark.parametrize(
+    ("method", "sigma_y", "follows"),
+    [
+        *((name, 0.1, True) for name in ("mmps", "tmpd", "pigdm", "dps", "tds")),
+        ("mcg", 0.0, True),
+        *((name, 0.1, False) for name in ("ddrm", "diffpir", "daps", "pnpdm")),
+    ],
+)
+def test_gradients_that_nothing_bounds_are_told(method, sigma_y, follows, capsys):
+    """Of a network, unless a threshold bounds them; the threshold is the first remedy then."""
+    config = digits_config()
+    config.restore.update(method=method, num_images=2)
+    config.restore.measurement.update(name="half", sigma_y=sigma_y)
+    sde, space = build_sde(config), build_space(config)
+    measurement, configured = restore.measurement_of(config, space), configured_for(config, sde)
+
+    def built(threshold, model):
+        config.sampling.threshold, config.model.name = threshold, model
+        score = restore.score_given_measured(config, sde, space, measurement, lambda x, t: -x)
+        drawer = build_drawer(config, sde, space, configured, Observed(np.ones((2, 32))), score)
+        said = capsys.readouterr().err
+        return "set sampling.threshold=static" in said, drawer.remedies
+
+    name = config.model.name
+    scale = ("a smaller restore.scale",) if method in ("dps", "mcg") else ()
+    said, remedies = built("none", name)
+    assert said == follows
+    assert remedies[:2] == ("sampling.threshold=static", *scale, "more steps")[:2]
+    said, remedies = built("static", name)
+    assert not said
+    assert remedies[:2] == (*scale, "more steps", "looser tolerances")[:2]
+    assert "sampling.threshold=static" not in remedies
+    assert built("none", "mixture")[0] is False
+
+
 @pytest.mark.parametrize(
     ("method", "outermost"),
     [
@@ -332,6 +455,35 @@ def test_errors_that_no_sampler_asks_for_are_not_estimated(tmp_path, monkeypatch
     config.restore.method = "pigdm"
     with pytest.raises(UserError, match="optimal only for images without a measurement"):
         restore.check(config, build_sde(config))
+
+
+@pytest.mark.parametrize(
+    ("method", "ignored"),
+    [
+        ("imputation", ()),
+        ("imputation_published", ()),
+        ("pigdm", ()),
+        ("mcg", ("pc.corrector='ald'", "snr=0.2", "n_steps_each=3")),
+        ("repaint", ("pc.corrector='ald'", "snr=0.2", "n_steps_each=3")),
+        *(
+            (name, ("pc.predictor='reverse_diffusion'", "pc.corrector='ald'", "snr=0.2", "n_steps_each=3"))
+            for name in ("ddrm", "daps", "pnpdm", "tds")
+        ),
+    ],
+)  # fmt: skip
+def test_options_that_a_method_does_not_use_are_named(method, ignored):
+    """At their defaults none is; the number of steps is used by all."""
+    config = of_toy(method)
+    config.sampling.grid.name = "uniform"
+    config.sampling.pc.predictor = "euler_maruyama"
+    config.sampling.snr = SamplingOptions.defaults()["snr"]
+    assert configured_for(config, build_sde(config)).note == ""
+    config.sampling.pc.update(predictor="reverse_diffusion", corrector="ald")
+    config.sampling.update(snr=0.2, n_steps_each=3)
+    note = configured_for(config, build_sde(config)).note
+    of, _, named = note.partition(" has a sampler of its own, which does not use ")
+    assert of == (f"note: restore.method={method!r}" if ignored else "")
+    assert {*filter(None, named.split(", "))} == {f"sampling.{name}" for name in ignored}
 
 
 def test_restoring_takes_small_steps_where_alpha_goes_to_0():
@@ -544,6 +696,10 @@ def test_images_of_files(tmp_path):
         ({"measurement.name": "frequencies", "measurement.fraction": 0.0}, "8 x 8 frequencies"),
         ({"images": "none.npz"}, "restore.images='none.npz': no such file or folder"),
         ({"measured": "none.npz"}, "restore.measured='none.npz': no such file"),
+        (
+            {"images": "train", "measured": "y.npz"},
+            "restore.images='train' with restore.measured='y.npz': measurements are read",
+        ),
     ],
 )
 def test_what_cannot_be_restored_is_refused(fields, words, tmp_path):
@@ -599,5 +755,8 @@ def test_a_method_that_fails_is_named(tmp_path):
     """The gradient of DPS overflows for noise of 1e-9."""
     config = of_toy("dps", 1e-18, 2, 2, 4)
     config.sampling.batch_size = 4
-    with pytest.raises(UserError, match=r"4 of 4 .*\(sampler pc, restore.method=dps\)"):
+    with pytest.raises(
+        UserError,
+        match=r"4 of 4 .*\(sampler pc, restore.method=dps\); try a smaller restore.scale, more steps",
+    ):
         restored(config, tmp_path)

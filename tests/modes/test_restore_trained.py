@@ -143,6 +143,7 @@ def test_likelihoods_are_given_what_is_told(folder):
         ),
         ({"condition.cascade": "runs/small"}, "cascade='runs/small' with --mode restore"),
         ({"model.name": "mixture"}, "an exact score is not conditioned on images"),
+        ({"condition.noise": 0.1}, "condition.noise=0.1 with model.condition_noise=0.0"),
     ],
 )
 def test_what_cannot_be_restored_is_refused(fields, words, folder):
@@ -150,6 +151,25 @@ def test_what_cannot_be_restored_is_refused(fields, words, folder):
     config.update_from_flattened_dict(fields)
     with pytest.raises(UserError, match=words):
         restore.check(config, build_sde(config))
+
+
+def test_images_of_samples_are_not_asked_for(folder):
+    """Those of config.condition.images, from which --mode sample measures."""
+    config = of_toy()
+    config.condition.images = "none.npz"
+    restore.check(config, build_sde(config))
+    with pytest.raises(UserError, match="condition.images='none.npz': no such file"):
+        sample.check(config, build_sde(config))
+
+
+def test_measurements_of_another_shape_are_refused(folder, tmp_path):
+    """By the name of the measurement that the network was trained for."""
+    np.savez(tmp_path / "y.npz", y=np.ones((N, 3)))
+    config = of_toy()
+    config.restore.measured = str(tmp_path / "y.npz")
+    restore.check(config, build_sde(config))
+    with pytest.raises(UserError, match=r"expected \(n, 2\) of condition.name='half'"):
+        restore.run(config, build_sde(config), folder)
 
 
 def test_classes_of_pairs_are_refused(folder):

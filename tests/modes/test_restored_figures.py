@@ -1,5 +1,7 @@
 """What --mode restore says of restored images: nearness to the originals, fit to the measurements, calibration."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -7,8 +9,9 @@ from scipy.stats import binom
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.evaluation.similarity import ssim
-from score_sde.restoration.figures import Restored, calibration, fit, nearness
+from score_sde.restoration.figures import Restored, calibration, fit, nearness, reach
 from score_sde.restoration.observed import Observed
+from score_sde.restoration.table import table
 from score_sde.spaces import build_space
 
 
@@ -59,6 +62,46 @@ def test_draws_are_cut_to_the_range():
     found = near(digits_config(), images, draws)
     assert found["psnr_draw"] == pytest.approx(20 * np.log10(34), abs=1e-4)
     assert found["psnr_mean"] == pytest.approx(20 * np.log10(34), abs=1e-4)
+
+
+@pytest.mark.parametrize("end", [-9.0, 9.0])
+def test_a_pixel_far_out_of_the_range_is_told(end):
+    """Nine times half the range from its middle, of one pixel of one draw, which PSNR takes for black or white."""
+    space, draws = build_space(digits_config()), np.zeros((2, 3, 8, 8, 1), np.float32)
+    draws[1, 2, 3, 3] = end
+    assert reach(space, Restored(draws, None)) == {"largest_pixel": 9.0}
+    uncentered = digits_config()
+    uncentered.data.centered = False
+    half = reach(build_space(uncentered), Restored(0.5 + draws / 2, None))
+    assert half == {"largest_pixel": 9.0}
+    assert reach(build_space(toy_config()), Restored(draws, None)) == {}
+
+
+def test_the_table_warns_of_pixels_far_out_of_the_range():
+    figures = {
+        **dict.fromkeys(("images", "measured", "sampler"), "test"),
+        "method": "mcg",
+        "measurement": "box",
+        "sigma_y": 0.0,
+        "nfe": 9.0,
+        "num_images": 2,
+        "draws": 3,
+        "jacobian_products": 0,
+        "residual_draw": 0.0,
+        "residual_draw_error": 0.5,
+    }
+    for largest, threshold, words in (
+        (1.1, "none", ""),
+        (2e5, "none", "warning: .* try sampling.threshold=static"),
+        (1.6, "static", "warning: .* try more steps"),
+    ):
+        found = table({**figures, "largest_pixel": largest, "threshold": threshold})
+        assert re.search(rf"largest pixel .* {largest:.5g}\n".replace("+", r"\+"), found)
+        assert re.search(words, found)
+        assert ("warning" in found) == bool(words)
+    assert "residual" not in found
+    assert "0 +- 0.5" in found
+    assert "largest pixel" not in table(figures)
 
 
 def test_the_error_of_real_numbers_is_pooled_over_draws():

@@ -48,6 +48,7 @@ TOLD_IMAGES = [
     ),
     *mutants("generation/cascade.py", f"{SAMPLES}::test_a_cascade_of_exact_networks_draws_the_data",
         ("stages-of-one-noise", "stream_key(config.seed, Stream.CASCADE)", "jax.random.key(config.seed)"),
+        ("small-images-without-noise", "jax.jit(maker.of_noiseless)", "jax.jit(maker.of_measured)"),
     ),
     *mutants("generation/cascade.py", f"{SAMPLES}::test_the_small_images_do_not_depend_on_batches",
         ("small-images-of-a-batch", "x = generator.draw(model, key, filled.astype(np.int32), size, bar).x[: len(part)]", "x = generator.draw(model, key, np.arange(size, dtype=np.int32), size, bar).x[: len(part)]"),
