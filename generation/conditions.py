@@ -84,7 +84,7 @@ def build_labels_and_texts(config: Any, classes: Sequence[str] = ()) -> Source:
 
 def different_images(config: Any, classes: Sequence[str] = ()) -> int:
     """The number of different images on which samples are conditioned in turn; 0 if on none, or each on its own."""
-    _, image = labels_and_texts(config, classes)
+    image = build_sample_image(config, classes)
     return 0 if image is None else image.number()
 
 
