@@ -97,7 +97,7 @@ TRAINING = [
         ("weights-before-the-own-checkpoint", "if of_first_host(checkpoints.latest_step) is not None:", "if checkpoints.latest_step is not None and not weights:"),
     ),
     *mutants("training/init_from.py", START,
-        ("begun-with-weights-that-are-no-average", "read(source, config).ema_params", "read(source, config).params"),
+        ("begun-with-weights-that-are-no-average", "return record.ema_params", "return record.params"),
     ),
     *mutants("training/objective.py", CONDITIONS,
         ("labels-unseen", "self.parameterization, condition)", "self.parameterization, ())"),
