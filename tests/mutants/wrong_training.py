@@ -96,7 +96,7 @@ TRAINING = [
     *mutants("training/start.py", START,
         ("weights-before-the-own-checkpoint", "if of_first_host(checkpoints.latest_step) is not None:", "if checkpoints.latest_step is not None and not weights:"),
     ),
-    *mutants("training/init_from.py", START,
+    *mutants("training/init_from.py", f"{START}::test_weights_of_a_published_file",
         ("begun-with-weights-that-are-no-average", "return record.ema_params", "return record.params"),
     ),
     *mutants("training/objective.py", CONDITIONS,
