@@ -21,7 +21,6 @@ from score_sde.models.score import WithoutCondition, predicted_noise
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, PerImage, Scalar
 
-
 # By default recent GPUs round the factors of float32 products to TF32, with 10 bits. At small sigma the score is a difference of nearly
 # equal numbers, and that rounding would make it wrong by 10 %.
 PRECISION = "highest"
