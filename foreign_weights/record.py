@@ -35,6 +35,7 @@ class Record(NamedTuple):
     moments: Moments | None  # None if the file has none
     ema_rate: float
     notes: tuple[str, ...] = ()  # messages on what was done with the file's arrays
+    lacks_no_class: str = ""  # the class embedding of the file, if it has no vector for "no class"
 
 
 def entry(contents: Any, *path: str) -> Any:

@@ -41,12 +41,13 @@ def read(path: Path, start: bytes, form: StateDict, expected: list[Entry], confi
         used = found.parameters | found.constants
         check_dtypes(used)
         check_constants(form, found)
-        notes = [*said(form, found), *converted(used)]
+        notes = [*said(form, found, config), *converted(used)]
         arrays = {name: array_of(of) for name, of in found.parameters.items()}
-    if found.lacks_no_class:
-        check_never_asked(form, config)
     params = to_tree(form, expected, arrays)
-    return Record(file_format, 0, params, params, None, config.model.ema_rate, tuple(notes))
+    lacking = form.classes if found.lacks_no_class else ""
+    return Record(
+        file_format, 0, params, params, None, config.model.ema_rate, tuple(notes), lacking
+    )
 
 
 def array_of(stored: Stored) -> np.ndarray:
@@ -87,25 +88,28 @@ def check_constants(form: StateDict, found: Matched) -> None:
             )
 
 
-def check_never_asked(form: StateDict, config: Any) -> None:
-    """Refuse a file without an embedding of "no class" if the network is to be used without a class.
+def check_never_asked(record: Record, config: Any) -> None:
+    """Refuse a file without an embedding of "no class" if the network is to be used without a class before it is trained further.
 
     Raises:
       ConfigError: training.label_dropout is not 0, by which modes know that it is.
     """
-    if config.training.label_dropout:
+    if record.lacks_no_class and config.training.label_dropout:
         raise ConfigError(
-            f"{form.classes} of the file has a vector for each of the {config.model.num_classes} classes but none for no class, which "
-            f"training.label_dropout={config.training.label_dropout} requires; set training.label_dropout=0"
+            f"{record.lacks_no_class} of the file has a vector for each of the {config.model.num_classes} classes but none for no class, which "
+            f"training.label_dropout={config.training.label_dropout} requires; set training.label_dropout=0, or "
+            "start a training run from the file, which learns that vector: training.init_from"
         )
 
 
-def said(form: StateDict, found: Matched) -> list[str]:
+def said(form: StateDict, found: Matched, config: Any) -> list[str]:
     """Notes on what is in the file but not in the network, and the reverse."""
     notes = [f"{name} was left out: it {form.left_out[name]}" for name in found.left_out]
     if found.lacks_no_class:
+        rate = config.training.label_dropout
+        use = "from which its training starts" if rate else "which are never used"
         notes.append(
-            f"{form.classes} has no vector for no class; it was set to zeros, which are never used (training.label_dropout=0)"
+            f"{form.classes} has no vector for no class; it was set to zeros, {use} (training.label_dropout={rate:g})"
         )
     absent = len(form.constants) - len(found.constants)
     if absent:

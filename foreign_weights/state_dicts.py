@@ -162,12 +162,20 @@ def to_tree(
     return unflatten_dict(tree)
 
 
-def from_tree(form: StateDict, expected: Iterable[Entry], tree: Any) -> dict[str, np.ndarray]:
-    """The published state dict of parameters, including its constants."""
+def from_tree(
+    form: StateDict, expected: Iterable[Entry], tree: Any, no_class: bool = True
+) -> dict[str, np.ndarray]:
+    """The published state dict of parameters, including its constants.
+
+    Args:
+      no_class: whether the class embedding has a last row for "no class"; networks trained without label dropout have none there.
+    """
     leaves = flatten_dict(tree)
     arrays = {entry.name: entry.published(np.asarray(leaves[entry.leaf])) for entry in expected}
+    if form.classes in arrays and not no_class:
+        arrays[form.classes] = arrays[form.classes][:-1]
     arrays |= {name: np.asarray(array, np.float32) for name, array in form.constants.items()}
-    return {full_name(form, name): np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {full_name(form, name): array for name, array in arrays.items()}
 
 
 def params_of(

@@ -21,12 +21,16 @@ from jaxtyping import Float
 from score_sde.errors import ConfigError
 from score_sde.guidance.posterior import PosteriorScore
 from score_sde.measurements.measurement import Measurement, linear
-from score_sde.models.exact import FiniteDataScore, GaussianScore, MixtureScore
+from score_sde.models.exact import PRECISION, FiniteDataScore, GaussianScore, MixtureScore
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Array, Images, PerImage, Scalar
 
 Vector = Float[Array, "m"]
+
+
+def _product(matrix: Float[Array, "k m"], vector: Vector) -> Float[Array, "k"]:
+    return jnp.matmul(matrix, vector, precision=PRECISION)
 
 
 @flax.struct.dataclass
@@ -46,13 +50,13 @@ class GivenGaussian:
     """With the covariance of the posterior, but the mean of the prior."""
 
     def given(self, y: Vector) -> GaussianScore:
-        mean = self.prior.mean + self.gain @ (y - self.predicted)
+        mean = self.prior.mean + _product(self.gain, y - self.predicted)
         return self.posterior.replace(mean=mean)  # type: ignore[attr-defined]
 
     def log_evidence(self, y: Vector) -> Scalar:
         """ln p(y)."""
         off = y - self.predicted
-        return -0.5 * (off @ self.precision @ off + self.log_volume)
+        return -0.5 * (jnp.sum(off * _product(self.precision, off)) + self.log_volume)
 
 
 @flax.struct.dataclass

@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from score_sde.models import layers
+from score_sde.models.attention import attended
 from score_sde.models.embeddings import time_features
 from score_sde.models.group_norm import GroupNorm
 from score_sde.models.resample import naive_downsample_2d, naive_upsample_2d
@@ -29,9 +30,6 @@ GROUPS = 32
 ZERO = nn.initializers.zeros
 # PyTorch's default for weights, uniform within +-1/sqrt(fan_in); biases start at 0.
 OF_FAN_IN = nn.initializers.variance_scaling(1.0 / 3.0, "fan_in", "uniform")
-
-Queries = Float[Array, "b q heads c"]
-Keyed = Float[Array, "b k heads c"]
 
 
 def norm(name: str, dtype: DTypeLike | None = None) -> GroupNorm:
@@ -132,14 +130,8 @@ class Attention(nn.Module):
         qkv = dense(3 * c, "qkv", dtype=self.dtype)(norm("norm", self.dtype)(x))
         qkv = qkv.reshape(b, height * width, *split, c // self.heads)
         q, k, v = jnp.moveaxis(qkv, 3 if self.heads_first else 2, 0)
-        h = attended(q, k, v, self.dtype).reshape(x.shape)
+        h = attended(q, k, v).reshape(x.shape)
         return x + dense(c, "proj_out", ZERO, self.dtype)(h)
-
-
-def attended(q: Queries, k: Keyed, v: Keyed, dtype: DTypeLike | None = None) -> Queries:
-    """Attention softmax(q k^T / sqrt(c)) v, at the positions of q."""
-    # Flax's, because that of jax.nn would round float64 to float32.
-    return nn.dot_product_attention(q, k, v, force_fp32_for_softmax=dtype is not None)
 
 
 class Downsample(nn.Module):

@@ -138,6 +138,5 @@ def class_indicator(
     condition: Any, num_classes: int, b: int, dtype: Any
 ) -> Float[Array, "b {num_classes}"]:
     """One-hot encoding of each image's class; all zeros for "no class", NaN for any other label."""
-    labels = {name: given for name, given in dict(condition).items() if name == "label"}
     table = jnp.eye(num_classes + 1, num_classes, dtype=dtype)
-    return looked_up(table, labels_or_none(labels, b, num_classes))
+    return looked_up(table, labels_or_none(condition, b, num_classes))

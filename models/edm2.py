@@ -23,7 +23,7 @@ from jaxtyping import Float
 from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError
 from score_sde.models import layers
-from score_sde.models.adm_blocks import attended
+from score_sde.models.attention import attended
 from score_sde.models.conditions import class_indicator
 from score_sde.models.edm_blocks import resampled
 from score_sde.models.magnitude import (
@@ -237,5 +237,5 @@ class EDM2Block(nn.Module):
         qkv = MPLayer(3 * c, 1, self.dtype, name="attn_qkv")(x)
         qkv = qkv.reshape(b, height * width, self.heads, c // self.heads, 3)
         q, k, v = jnp.moveaxis(unit(qkv, (-2,)), 4, 0)
-        mixed = attended(q, k, v, self.dtype).reshape(x.shape)
+        mixed = attended(q, k, v).reshape(x.shape)
         return MPLayer(c, 1, self.dtype, name="attn_proj")(mixed)

@@ -11,7 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from score_sde.models import layers, resample
-from score_sde.models.adm_blocks import OF_FAN_IN, attended, conv, dense
+from score_sde.models.adm_blocks import OF_FAN_IN, conv, dense
+from score_sde.models.attention import attended
 from score_sde.models.group_norm import GroupNorm
 from score_sde.shapes import Array, Keys
 
@@ -109,5 +110,5 @@ class EDMBlock(nn.Module):
         qkv = dense(3 * c, "qkv", self.style.of_queries, self.dtype)(normed)
         qkv = qkv.reshape(b, height * width, self.heads, c // self.heads, 3)
         q, k, v = jnp.moveaxis(qkv, 4, 0)
-        mixed = attended(q, k, v, self.dtype).reshape(x.shape)
+        mixed = attended(q, k, v).reshape(x.shape)
         return dense(c, "proj", self.style.last, self.dtype)(mixed)

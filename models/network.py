@@ -58,7 +58,8 @@ class Network(Section, nn.Module):
     )
     dtype: str = option(
         "float32",
-        "float32 | bfloat16: operands of convolutions and attention (models/layers.py); all else stays float32. float32 casts nothing: "
+        "float32 | bfloat16: operands of convolutions and attention; parameters, statistics of norms, softmax and embeddings stay float32 "
+        "(models/layers.py). float32 casts nothing: "
         "with float64 images and parameters everything is float64",
         one_of(*DTYPES),
     )

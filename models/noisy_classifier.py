@@ -23,14 +23,8 @@ from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError
 from score_sde.models import layers
 from score_sde.models.adm import check_channels, check_sinusoids
-from score_sde.models.adm_blocks import (
-    Levels,
-    attended,
-    conv,
-    dense,
-    level_embedding,
-    norm,
-)
+from score_sde.models.adm_blocks import Levels, conv, dense, level_embedding, norm
+from score_sde.models.attention import attended
 from score_sde.models.predictions import noise_label
 from score_sde.models.published import StateDict
 from score_sde.models.unet import check_sides

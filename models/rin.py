@@ -27,6 +27,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from score_sde.errors import ConfigError
+from score_sde.models.attention import attended
 from score_sde.models.conditions import ClassEmbedding, labels_or_none
 from score_sde.models.dit import SMALL, XAVIER, ZERO, TimeEmbedding
 from score_sde.models.layers import Image
@@ -148,12 +149,6 @@ class AttentionTo(nn.Module):
             of_all = nn.Dense(width, dtype=self.dtype, kernel_init=XAVIER, name=name)(tokens)
             return of_all.reshape(*tokens.shape[:2], self.num_heads, width // self.num_heads)
 
-        # Flax's, because that of jax.nn would round float64 to float32.
-        mixed = nn.dot_product_attention(
-            of_heads("q", x),
-            of_heads("k", source),
-            of_heads("v", source),
-            force_fp32_for_softmax=self.dtype is not None,
-        )
+        mixed = attended(of_heads("q", x), of_heads("k", source), of_heads("v", source))
         out = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=XAVIER, name="proj")
         return out(mixed.reshape(*x.shape[:2], width))

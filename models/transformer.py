@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from score_sde.data.image_shape import in_words, sides
 from score_sde.errors import ConfigError
+from score_sde.models.attention import attended
 from score_sde.models.layers import Image, Other
 from score_sde.models.network import DTYPES, Network
 from score_sde.options import count, option, positive
@@ -117,10 +118,7 @@ class Attention(nn.Module):
             3 * width, self.qkv_bias, self.dtype, kernel_init=self.kernel_init, name="qkv"
         )(x)
         query, key, value = jnp.moveaxis(qkv.reshape(heads), 2, 0)
-        # Flax's, because that of jax.nn would round float64 to float32.
-        mixed = nn.dot_product_attention(
-            query, key, value, force_fp32_for_softmax=self.dtype is not None
-        )
+        mixed = attended(query, key, value)
         return nn.Dense(width, dtype=self.dtype, kernel_init=self.kernel_init, name="proj")(
             mixed.reshape(b, n, width)
         )

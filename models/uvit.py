@@ -120,9 +120,8 @@ class UViTBlock(nn.Module):
     def __call__(self, x: Tokens, skip: Tokens | None = None) -> Tokens:
         if skip is not None:
             joined = jnp.concatenate([x, skip], axis=-1)
-            x = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=SMALL, name="skip_linear")(
-                joined
-            )
+            merged = nn.Dense(x.shape[-1], dtype=self.dtype, kernel_init=SMALL, name="skip_linear")
+            x = merged(joined).astype(joined.dtype)  # the sum of all blocks stays in float32
         attention = Attention(self.num_heads, SMALL, self.qkv_bias, self.dtype, name="attn")
         perceptron = Perceptron(self.hidden, SMALL, False, self.dtype, name="mlp")
         x = x + attention(norm("norm1")(x))

@@ -34,7 +34,12 @@ from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, no_ch
 from score_sde.training.classifier_task import check_classifier_training, init_classifier
 from score_sde.training.folder_weights import adapters_of, low_rank_of
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.recorded_config import check_recorded, check_same_run
+from score_sde.training.recorded_config import (
+    check_recorded,
+    check_same_run,
+    label_dropout_of,
+    recorded,
+)
 from score_sde.training.state import TrainState, init_params, init_state
 from score_sde.training.trained_score import averaged_params, check_score_model
 
@@ -49,7 +54,7 @@ def check(config: Any, sde: SDE) -> None:
     if config.training.task == CLASSIFIER:
         check_classifier_training(config)
     else:
-        check_score_model(config, sde)
+        check_score_model(config, sde, to_sample=True)
     refuse_adapters(config, "export")
     if not config.training.lora.rank:
         check_published(config)
@@ -122,7 +127,11 @@ def weights_of(config: Any, workdir: Path) -> Exported:
     template = shapes_of(config, network)
     averaged, step = averaged_params(config, workdir, template)
     params = jax.device_get(averaged)
-    arrays = from_tree(network.state_dict, entries(network, config.data.num_channels), params)
+    # As published: a network that was trained without label dropout has no vector for "no class".
+    earlier = recorded(workdir)
+    rate = config.training.label_dropout if earlier is None else label_dropout_of(earlier)
+    expected = entries(network, config.data.num_channels)
+    arrays = from_tree(network.state_dict, expected, params, no_class=rate > 0)
     # The format metadata that PyTorch programs look for.
     return Exported(
         "weights_{}.safetensors",

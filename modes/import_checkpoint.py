@@ -12,6 +12,7 @@ from score_sde.errors import ConfigError
 from score_sde.foreign_weights import checkpoint_file
 from score_sde.foreign_weights.published_networks import CLASSIFIER, check_published
 from score_sde.foreign_weights.record import Record, to_state
+from score_sde.foreign_weights.state_dict_file import check_never_asked
 from score_sde.modes.new_folder import nothing_left_on_failure, saved
 from score_sde.modes.options import refuse_average
 from score_sde.results import report
@@ -49,7 +50,7 @@ def check(config: Any, sde: SDE) -> None:
     if config.training.task == CLASSIFIER:
         check_classifier_training(config)
     else:
-        check_score_model(config, sde)
+        check_score_model(config, sde, to_sample=True)
     check_published(config)
 
 
@@ -62,6 +63,7 @@ def run(config: Any, sde: SDE, workdir: Path, source: Path) -> dict[str, Any]:
     with nothing_left_on_failure(workdir):
         check_recorded(config, workdir)
         record = checkpoint_file.read(source, config)
+        check_never_asked(record, config)
         state = to_state(record, build_optimizer(config))
         saved(state, config, workdir)
     figures = figures_of(record, config)

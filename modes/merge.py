@@ -28,7 +28,11 @@ from score_sde.training.folder_weights import folder_weights
 from score_sde.training.frozen import frozen_names
 from score_sde.training.known_classes import check_same_classes
 from score_sde.training.optimizer import build_optimizer
-from score_sde.training.recorded_config import check_recorded, recorded_classes
+from score_sde.training.recorded_config import (
+    check_learned_no_class,
+    check_recorded,
+    recorded_classes,
+)
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import EXACT, check_score_model
 
@@ -140,6 +144,7 @@ def mean_weights(
     for folder, weight in folders:
         try:
             check_recorded(config, folder)
+            check_learned_no_class(config, folder)
             params, step = folder_weights(
                 folder, template, config.checkpoint_step, config.ema_sigma_rel
             )

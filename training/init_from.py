@@ -51,9 +51,12 @@ def averaged(config: Any, source: Path, shapes: Any) -> Any:
             check_same_network(config, source)
             return folder_weights(source, shapes)[0]
         check_published(config)
-        return checkpoint_file.read(source, config).ema_params
+        record = checkpoint_file.read(source, config)
     except UserError as error:
         raise ConfigError(f"{field}: {error}") from None
+    for note in record.notes:
+        say(f"{field}: {note}")
+    return record.ema_params
 
 
 def check_same_network(config: Any, source: Path) -> None:

@@ -29,6 +29,7 @@ from score_sde.version import made_by
 
 FILE = "config.json"
 ORIGIN = "training.init_from"
+LABEL_DROPOUT = "training.label_dropout"
 # Further keys of the file, besides the sections and CHANGES:
 DATASET = "dataset"
 CLASSES = "classes"  # a key of DATASET
@@ -114,6 +115,22 @@ def check_recorded(config: Any, workdir: Path) -> None:
         # A consistency model maps to the time training.eps, so this is part of its meaning.
         also = ("training.eps",) if config.training.task == "consistency" else ()
         refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS}, also)
+
+
+def check_learned_no_class(config: Any, workdir: Path) -> None:
+    """Check that the folder's network was trained with label dropout if the config says so, by which modes know that it has an unconditional score.
+
+    Raises:
+      UserError: it was trained without (the message has both rates), or the file is damaged.
+    """
+    earlier = recorded(workdir)
+    if earlier is not None and config.training.label_dropout and not label_dropout_of(earlier):
+        refuse_differences(earlier, as_json(config), workdir, set(), (LABEL_DROPOUT,))
+
+
+def label_dropout_of(earlier: dict[str, Any]) -> float:
+    """The recorded rate of label dropout; folders that are older than the field were trained without."""
+    return float(dict(fields(earlier)).get(LABEL_DROPOUT, 0.0))
 
 
 def check_same_run(config: Any, workdir: Path) -> None:

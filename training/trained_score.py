@@ -22,7 +22,11 @@ from score_sde.sde_lib import SDE
 from score_sde.training.adapters import chosen_adapters, with_adapters
 from score_sde.training.folder_weights import folder_weights
 from score_sde.training.frozen import frozen_weights, joined, trained_part
-from score_sde.training.recorded_config import check_recorded, recorded_classes
+from score_sde.training.recorded_config import (
+    check_learned_no_class,
+    check_recorded,
+    recorded_classes,
+)
 from score_sde.training.state import init_params
 
 CONSISTENCY = "consistency"  # config.training.task of networks without a score
@@ -152,6 +156,7 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     check_recorded(
         config, workdir
     )  # before shapes are compared: it names the fields, not the arrays
+    check_learned_no_class(config, workdir)
     network = build_network(config)
     template = jax.eval_shape(lambda: trained_part(network, init_params(config, network)))
     trained, step = averaged_params(config, workdir, template)

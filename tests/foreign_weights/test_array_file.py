@@ -16,13 +16,14 @@ import pytest
 from score_sde.errors import ConfigError, UserError
 from score_sde.foreign_weights import safetensors, torch_write
 from score_sde.foreign_weights.array_file import PICKLE_TO_NPZ, open_arrays, refuse_pickle
+from score_sde.foreign_weights.record import Record
 from score_sde.foreign_weights.state_dict_file import (
     check_constants,
     check_dtypes,
     check_never_asked,
     converted,
 )
-from score_sde.foreign_weights.state_dicts import Entry, matched, to_tree
+from score_sde.foreign_weights.state_dicts import Entry, from_tree, matched, to_tree
 from score_sde.foreign_weights.stored import Stored
 from score_sde.models.dit import DiT
 from score_sde.models.published import StateDict
@@ -232,13 +233,25 @@ def test_a_table_without_a_vector_of_no_class_gets_zeros_and_no_one_asks_for_the
     assert not matched(FORM, EXPECTED, GOOD).lacks_no_class
     table = to_tree(FORM, EXPECTED, found.parameters)["y"]["table"]
     np.testing.assert_array_equal(table, [[1, 1], [1, 1], [1, 1], [0, 0]])
+    record = Record("NumPy", 0, {}, {}, None, 0.9, lacks_no_class="y.weight")
     config = SimpleNamespace(
         training=SimpleNamespace(label_dropout=0.1), model=SimpleNamespace(num_classes=3)
     )
-    with pytest.raises(ConfigError, match=r"y.weight of the file .* set training.label_dropout=0$"):
-        check_never_asked(FORM, config)
+    with pytest.raises(ConfigError, match=r"y.weight of the file .* set training.label_dropout=0,"):
+        check_never_asked(record, config)
+    check_never_asked(record._replace(lacks_no_class=""), config)
     config.training.label_dropout = 0.0
-    check_never_asked(FORM, config)
+    check_never_asked(record, config)
+
+
+@pytest.mark.parametrize("no_class", [True, False])
+def test_a_table_is_exported_with_the_vector_of_no_class_or_without(no_class):
+    tree = {"a": {"kernel": np.ones((3, 2))}, "y": {"table": np.diag([1, 2, 3, 4])[:, :2]}}
+    exported = from_tree(FORM, EXPECTED, tree, no_class)
+    np.testing.assert_array_equal(
+        exported["model.y.weight"], [[1, 0], [0, 2], [0, 0], [0, 0]][: 3 + no_class]
+    )
+    assert matched(FORM, EXPECTED, exported).lacks_no_class != no_class
 
 
 def stored(array):

@@ -19,6 +19,7 @@ from score_sde.foreign_weights import safetensors, torch_write
 from score_sde.foreign_weights.published_networks import network_of
 from score_sde.training.checkpoints import restore_ema
 from score_sde.training.classifier_task import init_classifier
+from score_sde.training.init_from import weights_of
 from score_sde.training.recorded_config import read_config
 from score_sde.training.state import init_params
 from tests.models.published_arrays import FAST_COMPILE, arrays_of, nhwc, relative_error, weights
@@ -130,6 +131,13 @@ def imported(name, folder, arrays, suffix=None):
     return workdir, command("import", name, workdir, f"--source={path}")
 
 
+def exported(name, workdir):
+    path = Path(command("export", name, workdir)["file"])
+    assert path.name == "weights_0.safetensors"
+    with open(path, "rb") as file:
+        return {key: array.read() for key, array in safetensors.read(file, path).items()}
+
+
 # Each costs a compilation. Of the others tests/models hold the same table of names to the published outputs.
 QUICK = ("adm_classifier", "edm_ncsnpp")
 
@@ -196,18 +204,31 @@ def test_what_was_done_is_said(run):
 
 def test_export_has_the_same_names_and_bits(run):
     name, arrays, workdir, _ = run
-    path = Path(command("export", name, workdir)["file"])
-    assert path.name == "weights_0.safetensors"
-    with open(path, "rb") as file:
-        found = {key: array.read() for key, array in safetensors.read(file, path).items()}
+    found = exported(name, workdir)
     arrays = {key: a for key, a in arrays.items() if "map_augment" not in key}
     assert found.keys() == arrays.keys()
     for key, array in arrays.items():
         assert found[key].dtype == np.float32
-        if name == "adm_unet_a" and key == "label_emb.weight":
-            array = np.concatenate([array, np.zeros((1, array.shape[1]), np.float32)])
+        assert found[key].shape == array.shape, key
         error = 1e-7 if key == "pos_embed" and name.startswith("dit") else 0  # which is computed
         np.testing.assert_allclose(found[key], array, rtol=0, atol=error, err_msg=key)
+
+
+def test_no_class_of_a_file_without_it_can_be_learned_but_not_used(tmp_path, capsys):
+    """Zeros are where its training may start."""
+    name, dropped = "adm_unet_a", "training.label_dropout=0.1"
+    path = write(tmp_path / "a.pt", state_dict(name))
+    words = "label_emb.weight of the file has a vector for each of the 5 classes but none for no"
+    with pytest.raises(ConfigError, match=words):
+        command("import", name, tmp_path / "run", dropped, f"--source={path}")
+    workdir, _ = imported(name, tmp_path, state_dict(name))
+    assert exported(name, workdir)["label_emb.weight"].shape[0] == 5
+    config = read_config(workdir)
+    config.training.update(init_from=str(path), label_dropout=0.1)
+    params = weights_of(config).read(None)
+    np.testing.assert_array_equal(params["label_emb"]["table"][-1], 0)
+    note = "label_emb.weight has no vector for no class; it was set to zeros, from which its training starts (training.label_dropout=0.1)"
+    assert f"training.init_from={str(path)!r}: {note}\n" in capsys.readouterr().err
 
 
 def test_bad_files_are_refused_and_leave_nothing(tmp_path):

@@ -127,6 +127,17 @@ def test_the_oracle_is_the_gradient_of_the_joint_density(x64, sde, family):
     assert_allclose(log_evidence, np.log(sum(evidence)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("family", ["gaussian", "mixture"])
+def test_no_product_of_the_oracle_is_rounded_to_fewer_bits_than_its_factors(family):
+    """As GPUs do in products of float32 that do not ask for more."""
+    oracle = exact_posterior(FAMILIES[family][0](SUB_VP), observed(), SUB_VP)
+    laws = jax.jit(lambda oracle, y: (oracle.law(y), oracle.log_evidence(y)))
+    program = laws.lower(oracle, jnp.asarray(Y[0])).as_text()
+    products = [line for line in program.splitlines() if "dot_general" in line]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
 def test_an_oracle_without_noise_knows_what_it_saw(x64):
     """sigma_y = 0 with one of three numbers measured twice: the posterior does not vary along A, and fits y."""
     matrix = np.vstack([A, A[:1]])

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose
 
 from score_sde.configs.default import get_config
 from score_sde.errors import ConfigError
-from score_sde.foreign_weights.state_dicts import params_of
+from score_sde.foreign_weights.state_dicts import entries, from_tree, matched, params_of
 from score_sde.models.edm2 import EDM2
 from score_sde.models.magnitude import MPFourier, MPLayer, forced, mp_cat, mp_silu, mp_sum, unit
 from score_sde.models.networks import build_network
@@ -68,6 +68,18 @@ def golden(request):
     return SimpleNamespace(
         network=network, params=params, arrays=arrays, condition=condition, of=options["loss"]
     )
+
+
+def test_exported_arrays_are_the_published_and_accepted(golden):
+    """Gains are arrays without axes, which nothing may turn into vectors."""
+    network, published = golden.network, weights(golden.arrays)
+    expected = entries(network, network.num_channels)
+    exported = from_tree(network.state_dict, expected, golden.params)
+    assert exported["unet.out_gain"].shape == ()
+    matched(network.state_dict, expected, exported)
+    for name, array in exported.items():
+        assert array.shape == published[name].shape, name
+        np.testing.assert_array_equal(array, published[name])
 
 
 @pytest.mark.parametrize(

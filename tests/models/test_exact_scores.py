@@ -419,6 +419,19 @@ def test_float32(build):
     assert_allclose(low_log_density, log_density, rtol=1e-4)
 
 
+def test_no_product_is_rounded_to_fewer_bits_than_its_factors():
+    """As GPUs do in products of float32 that do not ask for more."""
+
+    def everything(model, x, t):
+        return evaluate(model, x, t), model.denoised(x, t)
+
+    for build in (gaussian, mixture, finite):
+        program = jax.jit(everything).lower(build(VP()), *points_and_times()).as_text()
+        products = [line for line in program.splitlines() if "dot_general" in line]
+        assert products
+        assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
 def test_other_parameters_do_not_retrace(build):
     traces = []
 

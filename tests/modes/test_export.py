@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from score_sde.configs import subvp_digits
 from score_sde.configs.digits import digits_config
 from score_sde.errors import ConfigError, UserError
 from score_sde.models.networks import NETWORKS
-from score_sde.modes import export_checkpoint
+from score_sde.modes import export_checkpoint, import_checkpoint
 from score_sde.sde_lib import build_sde
 from score_sde.training.adapters import ages_of_adapters, read_adapter
 from score_sde.training.checkpoints import Checkpoints
@@ -52,6 +53,17 @@ def test_the_file_is_the_average_with_its_alpha(tmp_path, monkeypatch):
     config.training.lora.alpha = 1.0
     with pytest.raises(UserError, match="training.lora.alpha=1.0 .trained with 3.0."):
         export_checkpoint.run(config, sde, folder)
+
+
+@pytest.mark.parametrize(
+    ("mode", "rank"), [(export_checkpoint, 0), (export_checkpoint, 4), (import_checkpoint, 0)]
+)
+def test_a_consistency_model_has_weights_too(mode, rank):
+    """Though no score, without which measurements refuse it."""
+    config = subvp_digits.get_config("consistency")
+    config.model.update(nf=8, ch_mult=(1,), num_res_blocks=1, attn_resolutions=())
+    config.training.lora.rank = rank
+    mode.check(config, build_sde(config))
 
 
 def test_another_average_than_the_files_rate_is_said(tmp_path, monkeypatch):

@@ -121,6 +121,8 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
     assert "no checkpoint in" in refusal(["a", "none"])
     message = refusal(["a", "x0"])
     assert "model.predicts='process' (trained with 'x0')" in message
+    message = refusal("a", **{"training.label_dropout": 0.1})
+    assert "training.label_dropout=0.1 (trained with 0.0)" in message
     message = refusal("ab", **{"merge.weights": (1.0,)})
     assert "has 1 numbers for the 2 of merge.folders" in message
     assert "merge.weights=(0.5, 0.4): expected" in refusal("ab", **{"merge.weights": (0.5, 0.4)})

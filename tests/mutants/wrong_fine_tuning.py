@@ -45,6 +45,7 @@ FINE_TUNING = [
         ("mean-in-single-steps", "s + c * p.astype(np.float64)", "c * (s + p.astype(np.float64))"),
         ("merged-folder-is-one-of-adapters", '    "training.lora.rank": 0,\n', ""),
         ("merge-of-another-network", "            check_recorded(config, folder)\n", ""),
+        ("no-class-merged-that-was-not-learned", "            check_learned_no_class(config, folder)\n", ""),
         ("merge-without-adapters", "params = with_adapters(config, params, classes)", "pass"),
     ),
     *mutants("training/init_from.py", START,

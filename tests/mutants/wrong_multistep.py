@@ -6,6 +6,10 @@ TESTS = "tests/samplers/test_multistep.py"
 
 # fmt: off
 MULTISTEP = [
+    *mutants("samplers/exponential/multistep.py", f"{TESTS}::test_no_product_is_rounded_to_fewer_bits_than_its_factors",
+        ("predictions-in-tf32", "axes=1, precision=PRECISION)", "axes=1)"),
+        ("quadrature-in-tf32", "masses, precision=PRECISION)", "masses)"),
+    ),
     *mutants("samplers/exponential/multistep.py", f"{TESTS}::test_second_order_by_hand {TESTS}::test_published_systems",
         ("multistep-not-through-the-middle", "integral.basis(0.5 * (start + integral.end[None]))", "integral.basis(integral.end[None])"),
         ("multistep-rise-with-its-whole-weight", "(in_the_middle - at_start) * b", "2.0 * (in_the_middle - at_start) * b"),

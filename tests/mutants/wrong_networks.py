@@ -7,6 +7,7 @@ RESAMPLE = "tests/models/test_resample.py"
 TRANSFORMERS = "tests/models/test_transformers.py"
 SIMPLE_UVIT = "tests/models/test_simple_uvit.py"
 RIN = "tests/models/test_rin.py"
+ATTENTION = "tests/models/test_attention.py"
 ADM = "tests/models/test_adm.py"
 EDM = "tests/models/test_edm_networks.py"
 EDM2 = "tests/models/test_edm2.py"
@@ -25,6 +26,17 @@ NETWORKS = [
         ("one-platform-for-all", "cpu=by_channel, default=by_group", "cpu=by_channel, default=by_channel"),
         ("statistics-in-the-dtype-of-x", "x = x.astype(jnp.promote_types(x.dtype, jnp.float32))", "x = jnp.asarray(x)"),
         ("variance-of-what-is-not-centred", "group_mean(jnp.square(centred), groups)", "group_mean(jnp.square(x), groups) - jnp.square(group_mean(x, groups))"),
+    ),
+    *mutants("models/attention.py", ATTENTION,
+        ("logits-in-bfloat16", "q, k, preferred_element_type=accurate)", "q, k).astype(accurate)"),
+        ("attention-of-bfloat16-in-float32", "weights.astype(v.dtype), v)", "weights, v)"),
+        ("softmax-over-the-queries", "axis=-1)", "axis=-2)"),
+    ),
+    *mutants("models/attention.py", "tests/models/test_rin.py::test_output_and_derivative_are_those_of_the_description",
+        ("logits-by-the-width-of-a-head", " / math.sqrt(q.shape[-1])", " / q.shape[-1]"),
+    ),
+    *mutants("models/uvit.py", f"{ATTENTION}::test_the_sum_of_uvits_blocks_stays_float32",
+        ("uvit-sum-in-bfloat16", "merged(joined).astype(joined.dtype)", "merged(joined)"),
     ),
     *mutants("models/resample.py", RESAMPLE,
         ("phases-exchanged", "pads = [(1 - row, row), (1 - column, column)]", "pads = [(row, 1 - row), (column, 1 - column)]"),

@@ -102,7 +102,7 @@ PATHS = [
     ),
     *mutants("models/exact.py", STRAIGHT,
         ("mixture-image-without-alpha", "+ alpha * self.variances.reshape(shape) * deviations / variances", "+ self.variances.reshape(shape) * deviations / variances"),
-        ("gaussian-image-without-its-mean", "(self.mean[None] + (kept * centred) @ self.eigenvectors.T)", "((kept * centred) @ self.eigenvectors.T)"),
+        ("gaussian-image-without-its-mean", "(self.mean[None] + _product(kept * centred, self.eigenvectors.T))", "_product(kept * centred, self.eigenvectors.T)"),
     ),
     *mutants("samplers/configured.py", STRAIGHT,
         ("every-sampler-begins-in-noise", 'return in_time or options.sampler == "mean_flow"', "return True"),

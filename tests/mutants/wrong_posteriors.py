@@ -9,13 +9,16 @@ ORACLE = f"{SCORES}::test_the_oracle_is_the_gradient_of_the_joint_density"
 # fmt: off
 POSTERIORS = [
     *mutants("guidance/exact_posterior.py", ORACLE,
-        ("oracle-of-the-prior-mean", "mean = self.prior.mean + self.gain @ (y - self.predicted)", "mean = self.prior.mean"),
+        ("oracle-of-the-prior-mean", "mean = self.prior.mean + _product(self.gain, y - self.predicted)", "mean = self.prior.mean"),
         ("oracle-with-the-prior-covariance", "GaussianScore.create(jnp.asarray(mean), jnp.asarray(covariance), model.sde)", "GaussianScore.create(jnp.asarray(mean), jnp.asarray(prior), model.sde)"),
         ("joseph-without-noise", "left @ prior @ left.T + known.std**2 * gain @ gain.T", "left @ prior @ left.T"),
         ("mixture-weights-kept", "jax.nn.softmax(jnp.log(self.weights) + log_joint)", "self.weights"),
-        ("evidence-without-its-volume", "off @ self.precision @ off + self.log_volume", "off @ self.precision @ off"),
+        ("evidence-without-its-volume", "jnp.sum(off * _product(self.precision, off)) + self.log_volume", "jnp.sum(off * _product(self.precision, off))"),
         ("points-weighed-once", "log_weights = self.prior.log_weights() + self._log_likelihoods(y)", "log_weights = self._log_likelihoods(y)"),
         ("evidence-of-points-without-a-dimension", "len(y) * jnp.log(jnp.sqrt(2.0 * jnp.pi) * self.std)", "jnp.log(jnp.sqrt(2.0 * jnp.pi) * self.std)"),
+    ),
+    *mutants("guidance/exact_posterior.py", f"{SCORES}::test_no_product_of_the_oracle_is_rounded_to_fewer_bits_than_its_factors",
+        ("posteriors-in-tf32", "precision=PRECISION)", "precision=None)"),
     ),
     *mutants("models/exact.py", ORACLE,
         ("weights-of-points-forgotten", "return self.log_weights() - 0.5 * squares", "return -0.5 * squares"),

@@ -111,5 +111,9 @@ MODELS = [
         ("gaussian-marginal-without-alpha", "alpha**2 * self.eigenvalues[None] + sigma**2", "self.eigenvalues[None] + sigma**2"),
         ("mixture-of-equal-weights", "return jnp.log(self.weights)[:, None] + log_densities", "return log_densities"),
     ),
+    *mutants("models/exact.py", f"{EXACT}::test_no_product_is_rounded_to_fewer_bits_than_its_factors",
+        ("exact-scores-in-tf32", 'PRECISION = "highest"', "PRECISION = None"),
+        ("posterior-means-in-tf32", "posterior, found, precision=PRECISION)", "posterior, found)"),
+    ),
 ]
 # fmt: on

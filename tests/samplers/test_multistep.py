@@ -112,6 +112,17 @@ def test_the_published_start_shows_when_all_else_is_small(x64):
     assert np.log2(coarse / fine) == pytest.approx(2, abs=0.15)
 
 
+@pytest.mark.parametrize("name", ["dpm_solver_pp_3m", "deis_t_3", "unipc_3"])
+def test_no_product_is_rounded_to_fewer_bits_than_its_factors(name):
+    """As GPUs do in products of float32 that do not ask for more."""
+    start, step = steps(EXPONENTIAL[name].make(VP()), lambda lambda_, x, _: x)
+    move = jax.jit(lambda x, lambdas: step(start(x, lambdas), *lambdas))
+    program = move.lower(jnp.ones((2, 3)), jnp.array([-3.0, -2.0])).as_text()
+    products = [line for line in program.splitlines() if "dot_general" in line]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
+
+
 @pytest.mark.parametrize(
     ("sde", "name"),
     product_where(

@@ -11,12 +11,14 @@ from score_sde.data.fingerprint import Fingerprint
 from score_sde.errors import UserError
 from score_sde.samplers.configured import SAMPLERS
 from score_sde.samplers.exponential.methods import EXPONENTIAL as METHODS
+from score_sde.sde_lib import build_sde
 from score_sde.training import recorded_config
 from score_sde.training.field_roles import ROLES, Role, role
 from score_sde.training.judged_by import FIELDS_OF
 from score_sde.training.recorded_config import (
     as_json,
     check_goes_on,
+    check_learned_no_class,
     check_recorded,
     check_same_run,
     fields,
@@ -24,6 +26,7 @@ from score_sde.training.recorded_config import (
     record_config,
 )
 from score_sde.training.replay import check_same_updates
+from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
 
 FIELDS = dict(fields(as_json(get_config())))
@@ -212,6 +215,33 @@ def test_the_last_time_is_a_part_of_a_consistency_model(tmp_path):
     record_config(changed(**task), tmp_path, None)
     with pytest.raises(UserError, match=r"training.eps=0.25 \(trained with"):
         check_recorded(changed(**task, **{"training.eps": 0.25}), tmp_path)
+
+
+def test_no_command_can_claim_a_score_without_classes_that_was_not_learned(tmp_path):
+    """Guidance by it would be by a vector that no update has touched."""
+    claimed = changed(**{"training.label_dropout": 0.1})
+    message = r"training.label_dropout=0.1 \(trained with 0.0\)"
+    record_config(get_config(), tmp_path, None)
+    with pytest.raises(UserError, match=message):
+        check_learned_no_class(claimed, tmp_path)
+    with pytest.raises(UserError, match=message):
+        load_score_model(claimed, build_sde(claimed), tmp_path)
+    # Adapters may have been trained without, on weights that were trained with it.
+    check_recorded(claimed, tmp_path)
+    check_learned_no_class(get_config(), tmp_path)
+    record_config(changed(**{"training.label_dropout": 0.2}), tmp_path, None)
+    for rate in (0.0, 0.1):
+        check_learned_no_class(changed(**{"training.label_dropout": rate}), tmp_path)
+    check_learned_no_class(claimed, tmp_path / "unrecorded")
+
+
+def test_a_folder_older_than_label_dropout_was_trained_without(tmp_path):
+    record_config(get_config(), tmp_path, None)
+    kept = json.loads((tmp_path / "config.json").read_text())
+    del kept["training"]["label_dropout"]
+    (tmp_path / "config.json").write_text(json.dumps(kept))
+    with pytest.raises(UserError, match="training.label_dropout=0.1"):
+        check_learned_no_class(changed(**{"training.label_dropout": 0.1}), tmp_path)
 
 
 def kept_config(folder):
