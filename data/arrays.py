@@ -13,7 +13,7 @@ from score_sde.data.array_files import check_real
 from score_sde.data.builders import DatasetError
 from score_sde.data.conditions import Record
 from score_sde.data.held_out import rows_by_name, shuffled_rows
-from score_sde.data.image_shape import check_shape, image_shape, stored_sides
+from score_sde.data.image_shape import check_shape, image_shape, sides_of, stored_sides
 from score_sde.data.numpy_files import in_words, read_arrays
 from score_sde.data.resizing import MODES, SHADES, fit_to
 from score_sde.data.splits import Contents, Datasets, ImagesOnDisk
@@ -124,7 +124,8 @@ def pair_reader(
 ) -> Callable[[int], np.ndarray]:
     """A function from a row to its image of `paired`, cropped, resized and padded as the row's own image.
 
-    Where that changes the images, the function raises DatasetError for pairs to which the same cannot be done.
+    Pairs may also be stored in the final size. Where the images are changed, the function raises DatasetError for other pairs, to which
+    the same cannot be done.
     """
     stored = images.shape[1:3]
     resized = data.resize and (data.crop_size > 0 or stored != stored_sides(data))
@@ -134,13 +135,16 @@ def pair_reader(
     if alike and (not resized or pairs.shape[-1] in MODES):
         fit = fit_to(data, num_levels=SHADES)
         return lambda row: fit(np.asarray(pairs[row]))
+    if pairs.shape[1:3] == sides_of(data):
+        return lambda row: as_condition(pairs[row])
+    height, width = sides_of(data)
     changed = " ".join(f"data.{of}={data[of]}" for of in ("resize", "crop_size", "pad") if data[of])
 
     def refuse(row: int) -> np.ndarray:
         raise DatasetError(
             f"{path}: {changed} also changes {name}, which must then be uint8 of the images' height and width, with one channel or three if it "
-            f"is resized; it is {pairs.dtype} of shape {pairs.shape}, with images of shape {images.shape}. Write both in their final size, "
-            "and leave these fields out"
+            f"is resized; it is {pairs.dtype} of shape {pairs.shape}, with images of shape {images.shape}. Or write it in its final size, "
+            f"{height} x {width}"
         )
 
     return refuse

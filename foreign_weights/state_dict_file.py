@@ -111,6 +111,11 @@ def said(form: StateDict, found: Matched, config: Any) -> list[str]:
         notes.append(
             f"{form.classes} has no vector for no class; it was set to zeros, {use} (training.label_dropout={rate:g})"
         )
+    elif form.classes in found.parameters and not config.training.label_dropout:
+        notes.append(
+            f"{form.classes} has a vector for no class, which is not used and not exported with training.label_dropout=0; if it was trained, "
+            "set training.label_dropout to the rate of that training, such as 0.1"
+        )
     absent = len(form.constants) - len(found.constants)
     if absent:
         notes.append(

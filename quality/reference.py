@@ -129,7 +129,7 @@ def no_labels(what: str) -> np.ndarray:
     """The labels of a file without any: always raises UserError."""
     raise UserError(
         f"{what}, a file of statistics, does not give the classes of its images, which evaluation.per_class=True needs: leave that out, or "
-        "give the images as evaluation.reference"
+        "give the images as evaluation.reference. A features-*.npz of an earlier version has none: remove it, and evaluate its images again"
     )
 
 

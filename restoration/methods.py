@@ -210,7 +210,7 @@ def unread(method: str, sampling: Any, settings: dict[str, Any]) -> str:
     fields = ", ".join(
         f"sampling.{'pc.' if name in sampling.pc else ''}{name}={given[name]!r}" for name in ignored
     )
-    return f"note: restore.method={method!r} has a sampler of its own, which does not use {fields}"
+    return f"note: restore.method={method!r} has a sampler of its own, which does not use {fields} of the config"
 
 
 def needs_errors_to_restore(config: Any) -> bool:

@@ -19,7 +19,7 @@ from score_sde.data.fingerprint import NO_FILES, Fingerprint
 from score_sde.data.image_shape import DRAWN, OF_STORED
 from score_sde.errors import UserError
 from score_sde.files import parse_json, write_whole
-from score_sde.models.networks import declares_options
+from score_sde.models.networks import condition_names, declares_options
 from score_sde.progress import say
 from score_sde.training.field_roles import Role, role
 from score_sde.training.judged_by import QUALITY, is_judged_by
@@ -123,8 +123,10 @@ def check_learned_no_class(config: Any, workdir: Path) -> None:
     Raises:
       UserError: it was trained without (the message has both rates), or the file is damaged.
     """
-    earlier = recorded(workdir)
-    if earlier is not None and config.training.label_dropout and not label_dropout_of(earlier):
+    earlier = (
+        recorded(workdir) if config.training.label_dropout and condition_names(config) else None
+    )
+    if earlier is not None and not label_dropout_of(earlier):
         refuse_differences(earlier, as_json(config), workdir, set(), (LABEL_DROPOUT,))
 
 

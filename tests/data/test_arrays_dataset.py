@@ -277,13 +277,28 @@ def test_pairs_are_shades_whatever_the_levels_of_images(tmp_path, arrays_config)
     np.testing.assert_array_equal(loaded.test.take([0]).condition["paired"], 255)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize(
+    ("size", "fit"),
+    [((8, 8), {"resize": True}), ((16, 22), {"image_size": 16, "image_width": 22, "pad": 2})],
+)
+def test_pairs_of_the_final_size_are_taken_as_they_are(tmp_path, arrays_config, size, fit, dtype):
+    pairs = np.random.default_rng(0).integers(0, 256, (40, *size, 3)).astype(dtype)
+    np.savez(path := tmp_path / "a.npz", images=np.ones((40, 12, 18, 3), np.uint8), paired=pairs)
+    loaded = data.load(paired_config(arrays_config, path, 3, **fit), ("paired",))
+    for split in (loaded.train, loaded.test):
+        found = split.take(range(split.num_images)).condition["paired"]
+        assert (found.dtype, found.shape[1:3]) == (dtype, size)
+        assert {of.tobytes() for of in found} <= {of.tobytes() for of in pairs}
+
+
 @pytest.mark.parametrize(
     ("pairs", "fit"),
     [
         (np.ones((40, 12, 18, 3)), {"resize": True}),
         (np.ones((40, 12, 18, 3)), {"image_size": 16, "image_width": 22, "pad": 2}),
-        (np.ones((40, 8, 8, 3), np.uint8), {"resize": True}),
-        (np.ones((40, 8, 8, 3), np.uint8), {"resize": True, "crop_size": 10}),
+        (np.ones((40, 6, 6, 3), np.uint8), {"resize": True}),
+        (np.ones((40, 6, 6, 3), np.uint8), {"resize": True, "crop_size": 10}),
         (np.ones((40, 12, 18, 2), np.uint8), {"resize": True}),
     ],
 )

@@ -109,6 +109,14 @@ def test_updates_are_merged_once_and_no_folder_of_adapters_is_left(folder, tmp_p
     assert figures["adapters"] == [[str(tmp_path / "one.npz"), 0.5]]
 
 
+def test_a_class_that_was_not_learned_is_not_merged(folder, tmp_path, monkeypatch):
+    """The vector of "no class", of a network that was trained with the class of every image."""
+    monkeypatch.setattr(Flat, "conditions", staticmethod(lambda config: ("label",)), raising=False)
+    config = merging(folder, "a", **{"training.label_dropout": 0.1})
+    with pytest.raises(UserError, match=r"training.label_dropout=0.1 \(trained with 0.0\)"):
+        made(config, tmp_path / "new")
+
+
 def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
     def refusal(names, **fields):
         with pytest.raises(UserError) as error:
@@ -121,8 +129,6 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
     assert "no checkpoint in" in refusal(["a", "none"])
     message = refusal(["a", "x0"])
     assert "model.predicts='process' (trained with 'x0')" in message
-    message = refusal("a", **{"training.label_dropout": 0.1})
-    assert "training.label_dropout=0.1 (trained with 0.0)" in message
     message = refusal("ab", **{"merge.weights": (1.0,)})
     assert "has 1 numbers for the 2 of merge.folders" in message
     assert "merge.weights=(0.5, 0.4): expected" in refusal("ab", **{"merge.weights": (0.5, 0.4)})

@@ -333,7 +333,9 @@ def test_a_gradient_through_the_model_stays_bounded():
     assert np.sqrt(np.square(draws @ a.T - y).mean()) / sigma_y == pytest.approx(1.0, abs=0.3)
 
 
-@pytest.mark.parametrize(("method", "sigma_y", "within"), [("mcg", 0.0, 0.8), ("tds", 0.1, 1.2)])
+@pytest.mark.parametrize(
+    ("method", "sigma_y", "within"), [("mcg", 0.0, (0.4, 1.8)), ("tds", 0.1, (0.4, 2.4))]
+)
 def test_particles_and_mcg_stay_bounded_with_a_threshold(method, sigma_y, within):
     """The same numbers by a network that is wrong by .3 of the noise, with the threshold [-1, 1]. The unknown numbers, normalized by the
     posterior for TDS, and for MCG by its law for an exact score, which is affine in the noise, have a mean square of 1 up to the
@@ -374,7 +376,7 @@ def test_particles_and_mcg_stay_bounded_with_a_threshold(method, sigma_y, within
         mean, covariance = law_of_mcg(prior, y)
     unknown = a.sum(axis=0) == 0
     z = (draws - mean)[:, unknown] / np.sqrt(np.diag(covariance))[unknown]
-    assert np.square(z).mean() == pytest.approx(1.0, abs=within)
+    assert within[0] < np.square(z).mean() < within[1]
     assert np.abs(draws).max() < 1.2
 
 
@@ -483,7 +485,9 @@ def test_options_that_a_method_does_not_use_are_named(method, ignored):
     note = configured_for(config, build_sde(config)).note
     of, _, named = note.partition(" has a sampler of its own, which does not use ")
     assert of == (f"note: restore.method={method!r}" if ignored else "")
-    assert {*filter(None, named.split(", "))} == {f"sampling.{name}" for name in ignored}
+    assert {*filter(None, named.removesuffix(" of the config").split(", "))} == {
+        f"sampling.{name}" for name in ignored
+    }
 
 
 def test_restoring_takes_small_steps_where_alpha_goes_to_0():

@@ -218,30 +218,37 @@ def test_the_last_time_is_a_part_of_a_consistency_model(tmp_path):
 
 
 def test_no_command_can_claim_a_score_without_classes_that_was_not_learned(tmp_path):
-    """Guidance by it would be by a vector that no update has touched."""
-    claimed = changed(**{"training.label_dropout": 0.1})
+    """Guidance by it would be by a vector that no update has touched. A network without conditions has no such vector."""
+    classes = {"model.num_classes": 10}
+    claimed = changed(**classes, **{"training.label_dropout": 0.1})
     message = r"training.label_dropout=0.1 \(trained with 0.0\)"
     record_config(get_config(), tmp_path, None)
+    check_learned_no_class(changed(**{"training.label_dropout": 0.1}), tmp_path)
+    (tmp_path / "config.json").unlink()
+    record_config(changed(**classes), tmp_path, None)
     with pytest.raises(UserError, match=message):
         check_learned_no_class(claimed, tmp_path)
     with pytest.raises(UserError, match=message):
         load_score_model(claimed, build_sde(claimed), tmp_path)
     # Adapters may have been trained without, on weights that were trained with it.
     check_recorded(claimed, tmp_path)
-    check_learned_no_class(get_config(), tmp_path)
-    record_config(changed(**{"training.label_dropout": 0.2}), tmp_path, None)
+    check_learned_no_class(changed(**classes), tmp_path)
+    (tmp_path / "config.json").unlink()
+    record_config(changed(**classes, **{"training.label_dropout": 0.2}), tmp_path, None)
     for rate in (0.0, 0.1):
-        check_learned_no_class(changed(**{"training.label_dropout": rate}), tmp_path)
+        check_learned_no_class(changed(**classes, **{"training.label_dropout": rate}), tmp_path)
     check_learned_no_class(claimed, tmp_path / "unrecorded")
 
 
 def test_a_folder_older_than_label_dropout_was_trained_without(tmp_path):
-    record_config(get_config(), tmp_path, None)
+    record_config(changed(**{"model.num_classes": 10}), tmp_path, None)
     kept = json.loads((tmp_path / "config.json").read_text())
     del kept["training"]["label_dropout"]
     (tmp_path / "config.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match="training.label_dropout=0.1"):
-        check_learned_no_class(changed(**{"training.label_dropout": 0.1}), tmp_path)
+        check_learned_no_class(
+            changed(**{"model.num_classes": 10, "training.label_dropout": 0.1}), tmp_path
+        )
 
 
 def kept_config(folder):
