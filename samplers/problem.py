@@ -17,7 +17,7 @@ from score_sde.shapes import Points
 USUAL_STEPS = 1000  # usual number of steps of the reverse SDE
 FASTEST = 50.0  # |f| times the length of time, up to which equal steps of t are suitable: 10 for VP
 LITTLE_SIGNAL = -10.1  # lowest log-SNR of the grids that are based on it; that of VP at T is -10.05
-SAME_NOISE = 1e-3  # relative difference between sigma at the first time and the prior's standard deviation
+SAME_NOISE = 1e-3  # relative difference of sigma at the first time to that of the prior
 SEEN = 0.04  # standard deviation of visible noise: five of 256 levels in [-1, 1]
 
 

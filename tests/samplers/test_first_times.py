@@ -56,7 +56,9 @@ def test_few_steps_of_a_network_keep_the_spread(sde, sampler, steps, most):
 
 
 @pytest.mark.parametrize("name", ["log_snr", "rho"])
-@pytest.mark.parametrize("sde", [Cosine(), ShiftedCosine(), Sigmoid(), VP(beta_max=110.0)], ids=repr)
+@pytest.mark.parametrize(
+    "sde", [Cosine(), ShiftedCosine(), Sigmoid(), VP(beta_max=110.0)], ids=repr
+)
 def test_a_grid_of_the_log_snr_begins_where_a_little_signal_is_left(sde, name):
     """Unless it begins from images, or covers all times: those that encode them, and those of the training of a few-step network."""
     fields = {"grid__name": name}
@@ -97,7 +99,9 @@ def test_other_grids_begin_at_the_end(name):
 
 def test_edm_along_the_log_snr_is_nearer_where_alpha_goes_to_0():
     """By the exact score of N(0, 1/4), with the same noise: 12 steps are 21 % above its spread, on rho 29 %."""
-    own, along_rho = (abs(spread(Linear(), "edm", 12, 0.0, grid__name=name) - 1) for name in ("auto", "rho"))
+    own, along_rho = (
+        abs(spread(Linear(), "edm", 12, 0.0, grid__name=name) - 1) for name in ("auto", "rho")
+    )
     assert own < 0.85 * along_rho
 
 
