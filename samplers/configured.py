@@ -196,7 +196,7 @@ def reverse_sde(problem: Problem) -> Configured:
     group = problem.options.sde
     sampler = ReverseSDE(problem.sde, group.solver, group.h, adaptive_steps(group, "sde"))
     suited = problem.small_steps
-    if group.steps == "grid" and problem.grid_name(suited) == "log_snr":
+    if group.steps == "grid" and problem.starts_fast and problem.grid_name(suited) == "log_snr":
         refuse_unstable(problem, STABLE[SDE_SOLVERS[group.solver].evaluations])
     return solved(problem, sampler, "sde", suited, solver=group.solver, h=group.h)
 
