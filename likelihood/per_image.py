@@ -1,7 +1,8 @@
 """Per-image likelihoods: that of the probability-flow ODE and the bound for the SDE, on the same dequantized image.
 
 Values are costs: -ln of a density of x in nats, plus ln q(u|v) of the dequantization. Up to the offset of data/scaling.py they are
-upper bounds on -ln P of the integer image. They depend on the index of the image and the seed, not on the batch.
+upper bounds on -ln P of the integer image. They depend on the index of the image and the seed, not on the batch
+except through a step size that its images share (likelihood.step_size=batch).
 """
 
 from __future__ import annotations

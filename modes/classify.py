@@ -131,9 +131,14 @@ def models_of_classes(
         for label in range(num_classes):
             yield workdir, loaded, {"label": np.array([label], np.int32)}
     else:
+        first: Any = None
         for label in range(num_classes):
             folder = class_folder(config, label)
-            yield folder, load_score_model(config, sde, folder), ()
+            loaded = load_score_model(config, sde, folder)
+            # Networks built twice are equal, but their methods are not, so each class would be compiled again.
+            leaves, structure = jax.tree.flatten(loaded.model)
+            first = structure if first is None else first
+            yield folder, loaded._replace(model=jax.tree.unflatten(first, leaves)), ()
 
 
 class Costs(NamedTuple):

@@ -17,6 +17,7 @@ from score_sde.likelihood.dequantization.comparison import compare
 from score_sde.likelihood.dequantization.trained import dequantizer_folder
 from score_sde.likelihood.dequantization.training import train_dequantizer
 from score_sde.likelihood.per_image import given
+from score_sde.models.networks import check_no_class
 from score_sde.models.parameterization import refuse_discrete
 from score_sde.results import report
 from score_sde.sde_lib import SDE
@@ -40,6 +41,8 @@ def check(config: Any, sde: SDE) -> None:
         )
     check_num_levels(config.data.num_levels)
     sde.check_time("likelihood.eps", config.likelihood.eps)
+    if not config.likelihood.conditional:
+        check_no_class(config, "likelihood.conditional=False")
     check_batch(config, "dequantizer.batch_size")
     refuse_discrete(config, sde, "the bound on the likelihood")
 

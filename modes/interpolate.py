@@ -57,7 +57,7 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
     check_rounding(config)
     check_no_class(config, "--mode interpolate")
     sde.check_time("sampling.eps", config.sampling.eps)
-    configured = configure(config.sampling, sde, stand_in(config, sde))
+    configured = configure(config.sampling, sde, stand_in(config, sde), whole=True)
     refuse_discrete(config, sde, "the probability-flow ODE")
     return () if needs_errors(config.sampling) else (configured,)
 
@@ -84,7 +84,7 @@ def run(
     loaded = load_score_model(config, sde, workdir)
     if configured is None:
         variance = optimal_variance(config, sde, loaded, workdir)
-        configured = configure(config.sampling, sde, variance)
+        configured = configure(config.sampling, sde, variance, whole=True)
     if configured.note:
         say(configured.note)
     sampler, grid = configured.sampler, configured.grid

@@ -128,9 +128,10 @@ def check(config: Any, sde: SDE) -> None:
             "likelihood.bound_draws=2 with training.continuous=False: a chain's bound needs 4 or more, two of them for the "
             "decoder"
         )
-    if not config.training.continuous and options.bound_draws and options.decoder != "none":
+    if not config.training.continuous and not options.ode and options.decoder != "none":
         raise ConfigError(
-            f"likelihood.decoder={options.decoder!r} with training.continuous=False: a chain's bound has its own decoder; set decoder='none'"
+            f"likelihood.decoder={options.decoder!r} with training.continuous=False and likelihood.ode=False: a chain's bound has its own decoder; "
+            "set decoder='none'"
         )
     if options.ode:
         refuse_discrete(

@@ -63,9 +63,10 @@ def along_pc_grid(
 ) -> Configured:
     """A method's own sampler on the time grid of `pc`; `any_time`: it also evaluates scores between grid points."""
     num_steps, suited = problem.options.pc.num_steps, problem.small_steps
-    steps = {"num_steps": num_steps, "grid": problem.grid_name(suited)}
+    name = problem.grid_name(suited)
     grid = problem.grid(num_steps, suited)
-    all_settings = {**settings, **steps, **common_settings(problem)}
+    steps = {"num_steps": num_steps, "grid": name}
+    all_settings = {**settings, **steps, **common_settings(problem, name)}
     return Configured(sampler, grid, all_settings, denoises, any_time)
 
 

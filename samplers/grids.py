@@ -94,6 +94,7 @@ GRIDS: dict[str, Grid] = {
         sde, start, end, n, options.candidates, errors
     ),
 }
+BASED_ON_LOG_SNR = ("log_snr", "rho")
 
 
 def build_grid(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
 from score_sde.options import choose
-from score_sde.samplers.grids import AUTO, GRIDS, build_grid
+from score_sde.samplers.grids import AUTO, BASED_ON_LOG_SNR, GRIDS, build_grid
 from score_sde.samplers.optimal_variance import OptimalVariance
 from score_sde.samplers.record import Sampler
 from score_sde.sde_lib import SDE
@@ -16,6 +16,8 @@ from score_sde.shapes import Points
 
 USUAL_STEPS = 1000  # usual number of steps of the reverse SDE
 FASTEST = 50.0  # |f| times the length of time, up to which equal steps of t are suitable: 10 for VP
+LITTLE_SIGNAL = -10.1  # lowest log-SNR of the grids that are based on it; that of VP at T is -10.05
+SAME_NOISE = 1e-3  # relative difference of sigma at the first time to that of the prior
 SEEN = 0.04  # standard deviation of visible noise: five of 256 levels in [-1, 1]
 
 
@@ -47,6 +49,8 @@ class Problem(NamedTuple):
     """The score model's denoising errors: see generation/denoising_errors.py."""
     from_noise: bool = False
     """Whether it can start at T even if the log-SNR is infinite there."""
+    whole: bool = False
+    """Whether every grid covers all times up to `latest`, as for encoding images."""
 
     @property
     def latest(self) -> float:
@@ -64,6 +68,20 @@ class Problem(NamedTuple):
                 "or 0 for T"
             )
         return t_start
+
+    def first_time(self, grid: str) -> float:
+        """The first time of the grid of this name: `t_start`, or from the prior on a grid based on the log-SNR one with a little signal.
+
+        Where alpha is 5e-5, as at the end of `cosine`, the data prediction magnifies an error of the network's noise 20,000 times, and
+        the first of a few long steps in the log-SNR extrapolate it. The prior is as good an approximation where a little signal
+        is left, if sigma is the same there, unlike that of `linear` or VE.
+        """
+        if self.options.t_start or self.whole or grid not in BASED_ON_LOG_SNR:
+            return self.t_start
+        time = self.sde.time_of_log_snr(jnp.asarray(LITTLE_SIGNAL))
+        first = min(float(time), self.t_start)
+        ratio = float(self.sde.sigma(jnp.asarray(first)) / self.sde.prior_std)
+        return first if abs(ratio - 1) <= SAME_NOISE else self.t_start
 
     @property
     def small_steps(self) -> str:
@@ -112,11 +130,12 @@ class Problem(NamedTuple):
 
     def grid(self, num_steps: int, suited: str = "uniform") -> Points:
         """The time grid of sampling.grid with this number of steps."""
+        name = self.grid_name(suited)
         return build_grid(
-            self.grid_name(suited),
+            name,
             self.options.grid,
             self.sde,
-            self.t_start,
+            self.first_time(name),
             self.options.eps,
             num_steps,
             self.variance,

@@ -180,7 +180,7 @@ class Trained:
         check_whole(config.sampling, "latents")
         self.sde.check_time("sampling.eps", config.sampling.eps)
         refuse_discrete(config, self.sde, "a latent by the ODE")
-        configured = configure(config.sampling, self.sde)
+        configured = configure(config.sampling, self.sde, whole=True)
         ends = (configured.sampler, configured.grid)
         return jax.jit(functools.partial(encode, *ends)), jax.jit(functools.partial(decode, *ends))
 

@@ -58,7 +58,13 @@ def record_of(config: Any) -> dict[str, Any]:
         **{name: as_json(config)["data"][name] for name in DATA_FIELDS},
         "width": config.dequantizer.width,
         "depth": config.dequantizer.depth,
+        **of_bound(config),
     }
+
+
+def of_bound(config: Any) -> dict[str, Any]:
+    """The settings of the bound that a flow is trained for; files written before they were recorded have none of them."""
+    return {"eps": config.likelihood.eps, "conditional": config.likelihood.conditional}
 
 
 def write_record(config: Any, folder: Path, model: Any) -> None:
@@ -75,7 +81,7 @@ def write_record(config: Any, folder: Path, model: Any) -> None:
             record = {**record_of(config), **weights}
             write_whole(path, (json.dumps(record, indent=1) + "\n").encode())
         return
-    recorded = read_record(path)
+    recorded = {**of_bound(config), **read_record(path)}
     refuse_difference(path, recorded, record_of(config))
     refuse_other_weights(path, recorded, model)
 

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from score_sde.configs.digits import digits_config
 from score_sde.data.splits import Datasets, ImagesInMemory, ImagesOnDisk
 from score_sde.errors import UserError
 from score_sde.models.exact import GaussianScore
+from score_sde.models.networks import build_network
 from score_sde.modes import classify
 from score_sde.sde_lib import build_sde
-from score_sde.training.trained_score import LoadedScore
+from score_sde.training.state import init_params
+from score_sde.training.trained_score import LoadedScore, score_model
 from tests.models.class_gaussians import ClassGaussians
 
 
@@ -73,6 +76,34 @@ def test_one_network_that_is_told_the_class_answers_as_one_for_each(config, tmp_
     assert together["accuracy"] == apart["accuracy"]
     one, other = (np.load(figures["arrays"]) for figures in (apart, together))
     np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-4)
+
+
+def test_networks_of_the_classes_are_compiled_once(monkeypatch):
+    """Each evaluated with its own weights: zero, and once and twice the initial ones."""
+    config = digits_config("vp")
+    config.model.update(name="dit", patch_size=4, width=8, depth=1, num_heads=2)
+    config.classifier.update(workdirs="runs/m{label}")
+    sde, network = build_sde(config), build_network(config)
+    params = jax.tree.map(lambda leaf: leaf + 0.1, init_params(config, network))
+    x, t, traces = jnp.ones((1, 8, 8, 1)), jnp.full(1, 0.5), []
+
+    def weighted(weight):
+        return score_model(config, sde, jax.tree.map(lambda leaf: weight * leaf, params))
+
+    def load(config, sde, folder):
+        return LoadedScore(weighted(int(folder.name[1:])), 1)
+
+    @jax.jit
+    def score(model):
+        traces.append(1)
+        return model(x, t)
+
+    monkeypatch.setattr(classify, "load_score_model", load)
+    models = classify.models_of_classes(config, sde, None, 3)
+    found = [score(loaded.model) for _, loaded, _ in models]
+    assert len(traces) == 1
+    assert not np.array_equal(found[1], found[2])
+    np.testing.assert_allclose(found, [weighted(w)(x, t) for w in range(3)], rtol=1e-4, atol=1e-6)
 
 
 class Labels:

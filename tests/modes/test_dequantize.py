@@ -8,6 +8,7 @@ import pytest
 from score_sde import data
 from score_sde.configs.default import get_config
 from score_sde.data.splits import Datasets, ImagesInMemory
+from score_sde.errors import ConfigError
 from score_sde.likelihood.dequantization.comparison import Comparison
 from score_sde.likelihood.dequantization.trained import load_dequantizer
 from score_sde.modes import dequantize
@@ -48,3 +49,13 @@ def test_the_gain_is_what_the_learnt_bound_is_lower_by(config, tmp_path, monkeyp
     figures = dequantize.run(config, build_sde(config), tmp_path)
     names = ("uniform_bound", "variational_bound", "gain", "gain_standard_error", "num_images")
     assert [figures[name] for name in names] == pytest.approx([3.0, 1.0, 2.0, 1.0, 2])
+
+
+def test_an_unconditional_bound_needs_a_network_that_learned_it(config):
+    config.model.update(name="dit", num_classes=2, patch_size=1, width=8, depth=1, num_heads=2)
+    config.likelihood.conditional = False
+    config.training.label_dropout = 0.0
+    with pytest.raises(ConfigError, match="likelihood.conditional=False needs the unconditional"):
+        dequantize.check(config, build_sde(config))
+    config.training.label_dropout = 0.1
+    dequantize.check(config, build_sde(config))

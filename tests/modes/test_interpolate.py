@@ -14,7 +14,7 @@ from score_sde.modes.interpolate import check, interpolate, run
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.record import Samples
-from score_sde.sde_lib import VE, VP, build_sde
+from score_sde.sde_lib import VE, VP, Cosine, build_sde
 
 
 def test_slerp_turns_by_equal_angles_at_constant_length():
@@ -45,6 +45,17 @@ def test_isotropic_gaussian_data(x64, sde):
     np.testing.assert_allclose(up.x, stretch * pair, rtol=2e-2)
     assert up.nfe > 0
     assert down.success
+
+
+def test_images_are_encoded_up_to_the_end_of_the_process():
+    """On every grid, though sampling starts a little earlier under `cosine`."""
+    config = get_config()
+    config.sde.name = "cosine"
+    config.sampling.sampler = "ode"
+    config.sampling.ode.steps = "grid"
+    (configured,) = check(config, Cosine())
+    assert configured.settings["grid"] == "log_snr"
+    assert configured.grid[0] == Cosine().signal_end
 
 
 def test_the_mode_writes_what_it_reports(tmp_path, capsys):

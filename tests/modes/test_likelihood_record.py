@@ -151,7 +151,10 @@ def test_an_auc_of_one_image_is_refused_before_anything_is_measured(tmp_path):
             {**INTEGERS, "likelihood.ode": False, "likelihood.dequantization": "variational"},
             "that of integer images, without noise",
         ),
-        ({**CHAIN, "likelihood.decoder": "gaussian"}, "has its own decoder"),
+        (
+            {**CHAIN, "likelihood.decoder": "gaussian", "likelihood.ode": False},
+            "has its own decoder",
+        ),
         (
             {"likelihood.ode": False, "likelihood.save_latents": True},
             "only the ODE gives each image an x",
@@ -198,8 +201,9 @@ def test_the_record_has_no_options_that_the_ode_does_not_read(options, absent):
     assert set(options_in_use(config)) == set(config.likelihood) - left_out
 
 
-def test_a_decoder_of_the_ode_alone_is_taken_with_a_chain():
-    config = of({**CHAIN, "likelihood.decoder": "gaussian", "likelihood.bound_draws": 0})
+@pytest.mark.parametrize("draws", [0, 64])
+def test_a_decoder_of_the_ode_alone_is_taken_with_a_chain(draws):
+    config = of({**CHAIN, "likelihood.decoder": "gaussian", "likelihood.bound_draws": draws})
     check(config, build_sde(config))
 
 

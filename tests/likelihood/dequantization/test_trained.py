@@ -99,6 +99,28 @@ def test_what_is_not_there_or_of_something_else_is_refused(variational, tmp_path
     assert "'normal' is unknown; choose one of uniform, variational" in refusal()
 
 
+@pytest.mark.parametrize(
+    ("name", "other", "words"),
+    [
+        ("eps", 1e-3, r"eps=0.001 \(trained with 1e-05\)"),
+        ("conditional", False, r"conditional=False \(trained with True\)"),
+    ],
+)
+def test_a_flow_is_trained_on_for_the_same_bound_only(variational, tmp_path, name, other, words):
+    """A likelihood may use it for another, since the bound holds with any flow; records without these settings are accepted."""
+    folder = dequantizer_folder(tmp_path, loaded(1300))
+    save(variational, folder)
+    variational.likelihood[name] = other
+    with pytest.raises(UserError, match=words):
+        write_record(variational, folder, WEIGHTS)
+    assert load_dequantizer(variational, tmp_path, loaded(1300)).flow == build_flow(variational)
+    record = json.loads((folder / "dequantizer.json").read_text())
+    (folder / "dequantizer.json").write_text(
+        json.dumps({key: of for key, of in record.items() if key != name})
+    )
+    write_record(variational, folder, WEIGHTS)
+
+
 def test_a_damaged_record_is_named(variational, tmp_path):
     folder = dequantizer_folder(tmp_path, loaded(3))
     write_record(variational, folder, WEIGHTS)
