@@ -25,6 +25,7 @@ from score_sde.modes.evaluated_samples import drawn
 from score_sde.modes.kept_rows import Made, Task, made, of_other_versions
 from score_sde.modes.prior import say_signal_left
 from score_sde.output import show
+from score_sde.progress import say
 from score_sde.quality.assessment import assess, check_numbers, fewest_images
 from score_sde.quality.estimate import Estimate
 from score_sde.quality.few_images import has_limit
@@ -63,8 +64,7 @@ class Planned(NamedTuple):
     @property
     def steps(self) -> str:
         """The steps as text."""
-        count = self.run.settings.get(f"{self.run.entry.group}.num_steps")
-        return self.run.steps if count is None else f"{count} on {self.run.steps}"
+        return steps_in_words(self.run)
 
 
 def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
@@ -89,7 +89,10 @@ def check(config: Any, sde: SDE) -> tuple[list[Planned]]:
 
 
 def planned(config: Any, sde: SDE) -> list[Planned]:
-    """The samplers of the list, each checked as in --mode sample."""
+    """The samplers of the list, each checked as in --mode sample.
+
+    Numbers of steps at which a sampler is refused, such as too few of an SDE solver, are left out with a note, unless they are all of its own.
+    """
     sampling, options = config.sampling, config.tradeoff
     tweedie = sampling.noise_removal and sampling.noise_removal_by == "tweedie"
     steps = Steps(
@@ -99,12 +102,26 @@ def planned(config: Any, sde: SDE) -> list[Planned]:
         a_call=scores_a_call(sampling),
         last=int(tweedie),
     )
-    found = []
+    found, left_out = [], dict[str, list[tuple[Run, ConfigError]]]()
     for run in listed_runs("tradeoff.samplers", options.samplers, steps):
         of_run = config.copy_and_resolve_references()
         of_run.sampling.update_from_flattened_dict(run.settings)
-        found.append(Planned(run, of_run, next(iter(sample.check_sampling(of_run, sde)), None)))
+        try:
+            found.append(Planned(run, of_run, next(iter(sample.check_sampling(of_run, sde)), None)))
+        except ConfigError as error:
+            left_out.setdefault(run.entry.name, []).append((run, error))
+    for name, refused in left_out.items():
+        if not any(one.run.entry.name == name for one in found):
+            raise refused[0][1]
+        numbers = ", ".join(steps_in_words(run) for run, _ in refused)
+        say(f"note: left out of the table, {name} in {numbers}: {refused[0][1]}")
     return found
+
+
+def steps_in_words(run: Run) -> str:
+    """A run's number of steps and its grid, or its tolerance."""
+    count = run.settings.get(f"{run.entry.group}.num_steps")
+    return run.steps if count is None else f"{count} on {run.steps}"
 
 
 class Judge:

@@ -308,7 +308,7 @@ MISTAKES = [
         "two of them for the decoder",
     ),
     (
-        f"{DIGITS} --mode=likelihood --config.training.continuous=False --config.likelihood.decoder=gaussian",
+        f"{DIGITS} --mode=likelihood --config.training.continuous=False --config.likelihood.ode=False --config.likelihood.decoder=gaussian",
         "has its own decoder",
     ),
     (f"{DIGITS} --mode=train --config.training.weighting=x", "choose one of noise, x0, velocity"),

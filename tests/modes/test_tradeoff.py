@@ -217,6 +217,24 @@ def test_what_cannot_be_compared_is_refused(fields, words):
         tradeoff.check(config, build_sde(config))
 
 
+def test_steps_that_a_sampler_refuses_are_left_out_and_said(capsys):
+    """Under `cosine` few steps of the SDE are unstable: the table has the others, and is refused where there are none."""
+    config = small("ddim, sde shark")
+    config.sde.name, config.tradeoff.evaluations = "cosine", (10, 20, 40)
+    (found,) = tradeoff.check(config, build_sde(config))
+    assert [(one.run.entry.name, one.steps) for one in found] == [
+        *(("ddim", f"{n - 1} on log_snr") for n in (10, 20, 40)),
+        ("sde shark", "19 on log_snr"),
+    ]
+    assert (
+        "left out of the table, sde shark in 4 on log_snr, 9 on log_snr: sampl"
+        in capsys.readouterr().out
+    )
+    config.tradeoff.samplers = "ddim, sde shark: 10 20"
+    with pytest.raises(UserError, match=r"sampling.sde.num_steps=4 .* take 10 or more"):
+        tradeoff.check(config, build_sde(config))
+
+
 @pytest.mark.parametrize(
     ("value", "error", "words"),
     [
