@@ -226,10 +226,8 @@ def test_steps_that_a_sampler_refuses_are_left_out_and_said(capsys):
         *(("ddim", f"{n - 1} on log_snr") for n in (10, 20, 40)),
         ("sde shark", "19 on log_snr"),
     ]
-    assert (
-        "left out of the table, sde shark in 4 on log_snr, 9 on log_snr: sampl"
-        in capsys.readouterr().out
-    )
+    said = capsys.readouterr().err
+    assert "left out of the table, sde shark in 4 on log_snr, 9 on log_snr: sampl" in said
     config.tradeoff.samplers = "ddim, sde shark: 10 20"
     with pytest.raises(UserError, match=r"sampling.sde.num_steps=4 .* take 10 or more"):
         tradeoff.check(config, build_sde(config))
