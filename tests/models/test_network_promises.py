@@ -108,7 +108,7 @@ def test_parameters_have_their_names_under_remat(name):
     indirect=True,
 )
 def test_what_is_computed_again_is_the_same(tiny):
-    """model.remat does not change outputs or gradients."""
+    """model.remat does not change outputs or gradients, up to the rounding of sums of terms as large as the largest gradient."""
 
     def loss(network):
         return jax.jit(
@@ -117,7 +117,7 @@ def test_what_is_computed_again_is_the_same(tiny):
         )(tiny.params)
 
     jax.tree.map(
-        lambda a, b: assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+        lambda a, b: assert_allclose(a, b, rtol=1e-4, atol=max(1e-4, 1e-6 * jnp.abs(b).max())),
         loss(tiny.network),
         loss(tiny.network.copy(remat=True)),
     )
