@@ -297,16 +297,23 @@ class WrongNoise(WithoutCondition):
         return score - self.most * off.reshape(x.shape) / expand(self.exact.sde.sigma(t), x)
 
 
+def sixteen_numbers(sigma_y):
+    """4x4 numbers of covariance .9^|i-j| / 9, measured except for a box of six: the generator, the covariance, the measurement with its
+    matrix, and what is measured."""
+    rng, places = np.random.default_rng(1), np.arange(16)
+    prior = 0.9 ** np.abs(places[:, None] - places) / 9
+    known = Coordinates.of_mask(without_box((4, 4), (2, 3)), (4, 4, 1))
+    a = np.asarray(known.matrix(), np.float64)
+    y = a @ rng.multivariate_normal(np.zeros(16), prior) + sigma_y * rng.standard_normal(len(a))
+    return rng, prior, known, a, y
+
+
 def test_a_gradient_through_the_model_stays_bounded():
     """4x4 numbers of covariance .9^|i-j| / 9, measured except for a box of six, by MMPS with the threshold [-1, 1], against the posterior
     by NumPy: the normalized unknown numbers and |y - A x| have mean square 1, up to .4 from the network's own error. With the gradient
     taken through the threshold these were 16 and 7."""
     sde, size, sigma_y = VP(), 16, 0.03
-    rng, places = np.random.default_rng(1), np.arange(size)
-    prior = 0.9 ** np.abs(places[:, None] - places) / 9
-    known = Coordinates.of_mask(without_box((4, 4), (2, 3)), (4, 4, 1))
-    a = np.asarray(known.matrix(), np.float64)
-    y = a @ rng.multivariate_normal(np.zeros(size), prior) + sigma_y * rng.standard_normal(len(a))
+    rng, prior, known, a, y = sixteen_numbers(sigma_y)
     config = digits_config()
     config.sampling.threshold = "static"
     config.restore.method = "mmps"
@@ -341,11 +348,7 @@ def test_particles_and_mcg_stay_bounded_with_a_threshold(method, sigma_y, within
     posterior for TDS, and for MCG by its law for an exact score, which is affine in the noise, have a mean square of 1 up to the
     network's errors and those of four particles: 1.26 and 1.63, with the exact score 1.14 and 1.81, and 60 and 20 without the threshold."""
     sde, size = VP(), 16
-    rng, places = np.random.default_rng(1), np.arange(size)
-    prior = 0.9 ** np.abs(places[:, None] - places) / 9
-    known = Coordinates.of_mask(without_box((4, 4), (2, 3)), (4, 4, 1))
-    a = np.asarray(known.matrix(), np.float64)
-    y = a @ rng.multivariate_normal(np.zeros(size), prior) + sigma_y * rng.standard_normal(len(a))
+    rng, prior, known, a, y = sixteen_numbers(sigma_y)
     config = digits_config()
     config.sampling.threshold, config.sampling.grid.name = "static", "log_snr"
     config.sampling.pc.update(predictor="ancestral_sampling", num_steps=50)
