@@ -10,11 +10,14 @@ from pathlib import Path
 import jaxlib
 
 os.environ["JAX_PLATFORMS"] = "cpu"
+# Each program is compiled whole: cut into parts for several threads, as XLA does unless told otherwise, the program of a network costs a
+# third more CPU time, and the workers keep all cores busy anyway. Commands that tests start inherit it.
+flags = ["--xla_cpu_parallel_codegen_split_count=1"]
 if jaxlib.version.__version_info__ < (0, 11):
     # XLA's older code generator, which compiles in two thirds of the time; jaxlib 0.11 has only the newer one. The arrays
-    # are too small for the difference between the two to matter. Commands that tests start inherit it.
-    flags = os.environ.get("XLA_FLAGS", "")
-    os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false"
+    # are too small for the difference between the two to matter.
+    flags.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *flags])
 
 os.environ.setdefault("EQX_ON_ERROR", "nan")  # as main.py does, which says why
 
