@@ -138,7 +138,11 @@ class NormalTimes(Interval, abc.ABC):
 
     def at(self, u: Elements) -> Elements:
         below, between = self.share(u.dtype)
-        normal = self.mean + self.std * norm.ppf(below + u * between)
+        fraction = below + u * between
+        # The sum can round to 1, whose quantile is infinite and lies in a tail of density 0.
+        one = np.asarray(1.0, u.dtype)
+        fraction = jnp.where(u < 1, jnp.minimum(fraction, np.nextafter(one, 0 * one)), fraction)
+        normal = self.mean + self.std * norm.ppf(fraction)
         return jnp.clip(self.time_of_normal(normal), self.eps, self.end)
 
     def density(self, t: Elements) -> Elements:

@@ -151,6 +151,15 @@ def test_wide_laws_have_a_density_at_their_last_time():
     np.testing.assert_allclose(law.correction(last), 1 / density / (1 - EPS), rtol=1e-5)
 
 
+def test_laws_around_the_first_time_have_a_density_at_their_last():
+    """With most of the mass below eps, the last u above it rounds to the quantile of 1, unless kept below."""
+    law = times("log_normal", VP(), log_normal_mean=-7.5, log_normal_std=0.4)
+    t = law.at(jnp.array([1 - 2.0**-24, 1 - 2.0**-23], jnp.float32))
+    # What a loss is multiplied by where its weighting is the density itself.
+    product = law.correction(t) * law.density(t) * (1 - EPS)
+    np.testing.assert_allclose(product, 1.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize("sde", [Linear(), Sigmoid(), Cosine(), Trigonometric()], ids=repr)
 def test_the_density_of_logit_normal_times_falls_to_zero_at_the_end(sde):
     """Where ln(t / (T - t)) is infinite. Times of other densities reach it, and are weighted by it (flow_logit_normal)."""
