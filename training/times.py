@@ -72,8 +72,17 @@ class UniformTimes(Interval):
         return jnp.ones_like(t)
 
 
+@dataclasses.dataclass(frozen=True)
 class LogSNRTimes(Interval):
     """Times uniform in the log-SNR: p(t) = g^2/sigma^2 / (log_snr(eps) - log_snr(T)), since -d log_snr/dt = g^2/sigma^2."""
+
+    def __post_init__(self):
+        if self.end > self.sde.signal_end:
+            raise ConfigError(
+                f"training.times='log_snr' with a flow weighting under {type(self.sde).__name__}: the loss has times up to T={self.end:g}, where "
+                f"the log-SNR is -inf, and those after t={self.sde.signal_end:.6g} would never be drawn; set training.times to uniform or "
+                "logit_normal"
+            )
 
     def at(self, u: Elements) -> Elements:
         first, last = self._range(u.dtype)

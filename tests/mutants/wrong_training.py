@@ -53,6 +53,7 @@ TRAINING = [
         ("quantile-of-one", "jnp.minimum(fraction, np.nextafter(one, 0 * one))", "fraction"),
         ("logit-normal-at-the-end", "jnp.minimum(self.sde.T * jax.nn.sigmoid(normal), last)", "self.sde.T * jax.nn.sigmoid(normal)"),
         ("no-density-at-the-end", "jnp.where(jnp.isfinite(standardised), density, 0.0)", "density"),
+        ("times-of-no-log-snr", "if self.end > self.sde.signal_end:", "if False:"),
         ("times-from-zero", "return self.eps + u * (self.end - self.eps)", "return u * self.end"),
         ("times-past-the-end", "return self.eps + u * (self.end - self.eps)", "return self.eps + u * self.end"),
     ),
