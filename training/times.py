@@ -5,8 +5,11 @@ A loss is the mean of w(t) l(t) over *uniform* t. If t is sampled from another d
     correction(t) = 1 / ((T - eps) p(t)),
 
 so the expectation, and with it the objective, stays the same: `training.times` affects only the variance of the
-gradient, and `training.weighting` the objective. Only times that are never drawn are lost to it (training/undrawn.py). If w / p is constant, as for `log_snr` with the likelihood weighting,
+gradient, and `training.weighting` the objective. If w / p is constant, as for `log_snr` with the likelihood weighting,
 the random time contributes variance only through l (Song et al. 2021b, Sec. 4.3; Kingma et al. 2021, Sec. 4.2).
+
+Two exceptions: the objective lacks times that are never drawn (training/undrawn.py), and with
+`training.learned_uncertainty` it is p that weights the noise levels (`UncertainLoss`).
 
 Times are computed from u in [0, 1) by the inverse distribution function; the caller who samples u (training/draws.py)
 determines how they are spread over a batch.
