@@ -125,7 +125,8 @@ class UncertainLoss(ContinuousLoss):
     """The loss R[l / exp(u) + u], with l the weighted error and u the network's log-variance at this time (Karras et al. 2024b).
 
     It is minimal in u where exp(u) = E[l]. There every noise level has the loss 1 + u and gradients of similar size, whatever
-    the weighting. The score model must have a `log_variance`; l includes the correction for the density of times.
+    the weighting: what weights a noise level is the density from which times are drawn, since u is not corrected for it. The score
+    model must have a `log_variance`; l includes the correction for the density of times.
     """
 
     def __call__(

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 from score_sde.keys import TrainingKeys
 from score_sde.sde_lib import expand
 from score_sde.shapes import Array, Images, Keys, PerImage
+from score_sde.training.draws import uniform
 from score_sde.training.losses import FlowMatching, of_image
 from score_sde.training.objective import Objective
 
@@ -114,7 +115,7 @@ class MeanFlowObjective(Objective):
 
         def other(key: Array) -> tuple[Array, Array]:
             other, apart = jax.random.split(jax.random.fold_in(key, 1))
-            return jax.random.uniform(other), jax.random.bernoulli(apart, self.loss.ratio)
+            return uniform(other), jax.random.bernoulli(apart, self.loss.ratio)
 
         return jax.vmap(other)(keys.time)
 

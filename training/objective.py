@@ -124,7 +124,8 @@ class Objective:
     def bin_names(self) -> tuple[str, ...]:
         """Return the bins' names, made of the log-SNR at their ends.
 
-        Each bin has the same expected share of the drawn times, whatever their density.
+        Each bin has the same expected share of the drawn times, whatever their density; of pairs of times (MeanFlow), where the later
+        one counts, the noisier bins have more.
         """
         with jax.ensure_compile_time_eval():  # the caller may be an update that is being traced
             u = jnp.minimum(jnp.linspace(0.0, 1.0, BINS + 1), LAST)

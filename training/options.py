@@ -47,8 +47,9 @@ class TrainingOptions(Section):
     times: str = option(
         "uniform",
         "importance-sampling density of the times; the loss is reweighted for it, so that only the gradient's variance changes: uniform "
-        "| log_snr, proportional to g^2/sigma^2, for weighting=likelihood | log_normal, EDM's | logit_normal, for "
-        "weighting=flow_logit_normal",
+        "| log_snr, proportional to g^2/sigma^2, for weighting=likelihood | log_normal, EDM's, for weighting=edm | logit_normal, for "
+        "weighting=flow_logit_normal; the last two draw nothing beyond 5.3 standard deviations. With learned_uncertainty this density is "
+        "itself the weight of each noise level",
     )
     log_normal_mean: float = option(
         -1.2,
@@ -75,7 +76,8 @@ class TrainingOptions(Section):
     reduce_mean: bool = option(True, "mean over pixels; False: half the sum")
     learned_uncertainty: bool = option(
         False,
-        "edm2: divide each error by the variance that the network predicts for its noise level, and add that variance's logarithm",
+        "edm2: divide each error by the variance that the network predicts for its noise level, and add that variance's logarithm; noise "
+        "levels are then weighted by the density of `times`, not by `weighting`",
     )
     label_dropout: float = option(
         0.0,

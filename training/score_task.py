@@ -55,6 +55,7 @@ from score_sde.training.settings import check_config
 from score_sde.training.start import Weights
 from score_sde.training.state import ema_rate, init_params
 from score_sde.training.task import Evaluator, Plan
+from score_sde.training.undrawn import say_undrawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -266,6 +267,7 @@ def train(
     )
     if not goes_on and config.training.init_from and task.classes:
         say_other_classes(user_path(config.training.init_from), task.classes)
+    say_undrawn(config, task.objective.loss)
     plan = Plan.from_config(config, config.training, from_step=config.checkpoint_step)
     plan = dataclasses.replace(plan, averages_freq=config.training.ema.save_freq)
     adapted, weights = adapting(config, task, pathlib.Path(workdir), weights)

@@ -8,6 +8,9 @@ so the expectation, and with it the objective, stays the same: `training.times` 
 gradient, and `training.weighting` the objective. If w / p is constant, as for `log_snr` with the likelihood weighting,
 the random time contributes variance only through l (Song et al. 2021b, Sec. 4.3; Kingma et al. 2021, Sec. 4.2).
 
+Two exceptions: the objective lacks times that are never drawn (training/undrawn.py), and with
+`training.learned_uncertainty` it is p that weights the noise levels (`UncertainLoss`).
+
 Times are computed from u in [0, 1) by the inverse distribution function; the caller who samples u (training/draws.py)
 determines how they are spread over a batch.
 
@@ -35,6 +38,16 @@ from score_sde.shapes import Elements, Scalar
 
 class Times(Protocol):
     """A density of training times."""
+
+    @property
+    def eps(self) -> float:
+        """The first time."""
+        ...
+
+    @property
+    def end(self) -> float:
+        """The last time, T or `SDE.signal_end`."""
+        ...
 
     def at(self, u: Elements) -> Elements:
         """Return the time in [eps, T] below which a fraction u of the probability mass lies."""
@@ -72,8 +85,17 @@ class UniformTimes(Interval):
         return jnp.ones_like(t)
 
 
+@dataclasses.dataclass(frozen=True)
 class LogSNRTimes(Interval):
     """Times uniform in the log-SNR: p(t) = g^2/sigma^2 / (log_snr(eps) - log_snr(T)), since -d log_snr/dt = g^2/sigma^2."""
+
+    def __post_init__(self):
+        if self.end > self.sde.signal_end:
+            raise ConfigError(
+                f"training.times='log_snr' with a flow weighting under {type(self.sde).__name__}: the loss has times up to T={self.end:g}, where "
+                f"the log-SNR is -inf, and those after t={self.sde.signal_end:.6g} would never be drawn; set training.times to uniform or "
+                "logit_normal"
+            )
 
     def at(self, u: Elements) -> Elements:
         first, last = self._range(u.dtype)
@@ -138,7 +160,11 @@ class NormalTimes(Interval, abc.ABC):
 
     def at(self, u: Elements) -> Elements:
         below, between = self.share(u.dtype)
-        normal = self.mean + self.std * norm.ppf(below + u * between)
+        fraction = below + u * between
+        # The sum can round to 1, whose quantile is infinite and lies in a tail of density 0.
+        one = np.asarray(1.0, u.dtype)
+        fraction = jnp.where(u < 1, jnp.minimum(fraction, np.nextafter(one, 0 * one)), fraction)
+        normal = self.mean + self.std * norm.ppf(fraction)
         return jnp.clip(self.time_of_normal(normal), self.eps, self.end)
 
     def density(self, t: Elements) -> Elements:

@@ -55,6 +55,7 @@ FEW_STEPS = [
         ("mean-flow-target-not-stopped", "target = jax.lax.stop_gradient(v - expand(t - r, x) * rate)", "target = v - expand(t - r, x) * rate"),
         ("times-of-a-pair-swapped", "t = jnp.where(apart, jnp.maximum(one, other), one)", "t = jnp.where(apart, jnp.minimum(one, other), one)"),
         ("binned-by-the-first-time", "return jnp.where(apart, jnp.maximum(u, u_other), u)", "return u"),
+        ("other-number-of-zero", "return uniform(other), jax", "return jax.random.uniform(other), jax"),
         ("weight-of-one-time", "jnp.where(apart, self._weight(other), 1.0)", "1.0"),
         ("adaptive-weight-with-gradient", "jax.lax.stop_gradient(error + OFFSET) ** -self.power", "(error + OFFSET) ** -self.power"),
     ),

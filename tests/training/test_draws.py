@@ -7,7 +7,9 @@ import pytest
 from scipy.stats import chi2
 
 from score_sde.keys import TrainingKeys, image_keys
+from score_sde.sde_lib import EDM, VP, Linear
 from score_sde.training.draws import DRAWS
+from score_sde.training.times import LogitNormalTimes, LogNormalTimes
 
 B, STEPS = 8, 20_000
 
@@ -52,3 +54,25 @@ def test_the_law_of_a_batch(name):
 def test_numbers_belong_to_the_place_in_the_batch(name):
     """A device with the second half of the batch draws the second half of the numbers."""
     np.testing.assert_array_equal(draw(name, jnp.arange(4, B)), draw(name)[:, 4:])
+
+
+NARROW = [
+    LogNormalTimes(VP(), 1e-5, mean=-1.2, std=0.4),
+    LogNormalTimes(EDM(), 1e-5, mean=-0.8, std=0.6),
+    LogitNormalTimes(Linear(), 1e-5, to_noise=True, mean=0.5, std=0.6),
+]
+
+
+@pytest.mark.parametrize("v", [0.0, 0.5])
+@pytest.mark.parametrize("name", DRAWS)
+def test_no_number_is_zero(monkeypatch, name, v):
+    """Float32 uniform numbers are 0 with probability 2^-23, and i/B + v is 1 for v = 1/2 and i = B/2: at eps a narrow law's density is 0."""
+    monkeypatch.setattr(jax.random, "uniform", lambda key: jnp.float32(v))
+    key, places = jax.random.key(0), jnp.arange(B)
+    u = DRAWS[name](key, jax.random.split(key, B), places, B)
+    assert u.dtype == jnp.float32
+    for law in NARROW:
+        t = law.at(u)
+        # What a loss is multiplied by where its weighting is the density itself.
+        product = law.correction(t) * law.density(t) * (law.end - law.eps)
+        np.testing.assert_allclose(product, 1.0, rtol=1e-6)

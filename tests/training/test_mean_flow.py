@@ -9,6 +9,7 @@ import pytest
 
 from score_sde.configs.flow_digits import get_config
 from score_sde.data.batch import Batch
+from score_sde.keys import TrainingKeys, image_keys
 from score_sde.models.networks import NETWORKS
 from score_sde.models.predictions import AverageFlowPrediction
 from score_sde.models.score import NetworkScore
@@ -147,6 +148,15 @@ def test_an_image_counts_in_the_bin_of_the_time_at_which_it_is_shown():
     assert (quarter <= bins + 1 + 1e-4).all()
     # P(max of two uniform numbers < 1/4) = 1/16: 3/4 of the images have one time, 1/4 two.
     assert np.mean(bins == 0) == pytest.approx(0.75 / 4 + 0.25 / 16, abs=0.03)
+
+
+def test_the_other_time_is_never_that_of_zero(monkeypatch):
+    """Float32 uniform numbers are 0 with probability 2^-23, and at eps the density of narrow laws is 0."""
+    objective = build_mean_flow_task(get_config("mean_flow")).objective
+    monkeypatch.setattr(jax.random, "uniform", lambda key: jnp.float32(0.0))
+    u, _ = objective.others(image_keys(TrainingKeys, jax.random.key(0), jnp.arange(3)))
+    times = LogitNormalTimes(STRAIGHT, 1e-5, True, 0.5, 0.6)
+    assert np.isfinite(times.correction(times.at(u))).all()
 
 
 def legendre(x, degree):

@@ -151,6 +151,15 @@ def test_wide_laws_have_a_density_at_their_last_time():
     np.testing.assert_allclose(law.correction(last), 1 / density / (1 - EPS), rtol=1e-5)
 
 
+def test_laws_around_the_first_time_have_a_density_at_their_last():
+    """With most of the mass below eps, the last u above it rounds to the quantile of 1, unless kept below."""
+    law = times("log_normal", VP(), log_normal_mean=-7.5, log_normal_std=0.4)
+    t = law.at(jnp.array([1 - 2.0**-24, 1 - 2.0**-23], jnp.float32))
+    # What a loss is multiplied by where its weighting is the density itself.
+    product = law.correction(t) * law.density(t) * (1 - EPS)
+    np.testing.assert_allclose(product, 1.0, rtol=1e-6)
+
+
 @pytest.mark.parametrize("sde", [Linear(), Sigmoid(), Cosine(), Trigonometric()], ids=repr)
 def test_the_density_of_logit_normal_times_falls_to_zero_at_the_end(sde):
     """Where ln(t / (T - t)) is infinite. Times of other densities reach it, and are weighted by it (flow_logit_normal)."""
@@ -158,7 +167,8 @@ def test_the_density_of_logit_normal_times_falls_to_zero_at_the_end(sde):
     np.testing.assert_array_equal(law.density(jnp.array([sde.T], jnp.float32)), [0.0])
     before = law.density(sde.T * jnp.array([0.999, 0.9999, 0.99999], jnp.float32))
     assert (np.diff(before) < 0).all()
-    for name in TIMES:
+    # Those of the log-SNR are refused where it is -inf.
+    for name in TIMES if sde.signal_end == sde.T else set(TIMES) - {"log_snr"}:
         drawn = times(name, sde, to_noise=True).at(jnp.array([0.0, 0.5, LAST], jnp.float32))
         assert np.isfinite(law.density(drawn)).all()
 
@@ -170,3 +180,11 @@ def test_impossible_times_are_refused():
         times("log_normal", VP(), log_normal_std=0.0)
     with pytest.raises(UserError, match="less than a thousandth"):
         times("log_normal", VP(), log_normal_mean=30.0)
+
+
+def test_no_time_has_an_infinite_log_snr():
+    """The velocity's loss has times up to T: of the straight path, where the log-SNR is -inf, but not of VP."""
+    with pytest.raises(UserError, match="those after t=0.999023 would never be drawn"):
+        continuous_loss(Linear(), weighting="flow", times="log_snr")
+    assert continuous_loss(VP(), weighting="flow", times="log_snr").times.end == 1.0
+    assert continuous_loss(Linear(), weighting="noise", times="log_snr").times.end < 1.0
