@@ -54,6 +54,7 @@ from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json, recorded_classes
+from score_sde.training.recorded_mask import mask_of
 from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
@@ -239,6 +240,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
         "adapter_files": ages_of_adapters(config),
         "dequantizer": newest_file(dequantizer_folder(workdir, loaded)),
         "devices": jax.device_count(),
+        **mask_of(config),
         **{
             part: settings[part]
             for part in ("seed", "sde", "data", "model", "condition", "likelihood")

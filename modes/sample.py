@@ -44,6 +44,7 @@ from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.known_classes import known_classes
 from score_sde.training.recorded_config import as_json
+from score_sde.training.recorded_mask import mask_of
 from score_sde.training.trained_score import (
     EXACT,
     LoadedScore,
@@ -193,6 +194,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         ),
         "devices": jax.device_count(),
         **ages_of_condition_images(config, classes),
+        **mask_of(config),
         **{
             part: settings[part]
             for part in ("seed", "sde", "data", "model", "condition", "sampling")

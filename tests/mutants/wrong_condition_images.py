@@ -7,6 +7,7 @@ LOSS = "tests/training/test_condition_images.py"
 NETWORKS = "tests/models/test_image_networks.py"
 SAMPLES = "tests/generation/test_conditions_of_samples.py"
 RESTORED = "tests/modes/test_restore_trained.py"
+MASK = "tests/training/test_recorded_mask.py"
 
 # fmt: off
 TOLD_IMAGES = [
@@ -93,6 +94,17 @@ TOLD_IMAGES = [
     ),
     *mutants("score_sde/trained.py", "tests/benchmarks/test_segmentation.py::test_the_command",
         ("told-so-many-as-the-config-says", '"sampling.num_images": whole_number("num_images", num_images)', '"sampling.num_images": None'),
+    ),
+    *mutants("training/recorded_mask.py", MASK,
+        ("masks-known-by-name", "manifest.digest(user_path(config.condition.mask))", "config.condition.mask"),
+        ("masks-of-other-measurements", "if not measures_by_mask(config):", "if not config.condition.mask:"),
+    ),
+    *mutants("training/recorded_config.py", MASK,
+        ("read-with-another-mask", "{Role.WEIGHTS}, also)\n        check_mask(config, earlier, workdir)\n", "{Role.WEIGHTS}, also)\n"),
+        ("resumed-with-another-mask", "        check_mask(config, earlier, workdir)\n        keep_origin", "        keep_origin"),
+    ),
+    *mutants("modes/sample.py", MASK,
+        ("rows-of-another-mask", "        **mask_of(config),\n", ""),
     ),
 ]
 # fmt: on
