@@ -199,10 +199,10 @@ def refuse_early(
 
 
 def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
-    """The classes to evaluate: sampling.labels if given, else all that the images have or the model was trained on."""
+    """The classes to evaluate, of images with these labels and real ones: sampling.labels if given, else all that given images or samples have."""
     if config.evaluation.images and not config.sampling.labels:
         return np.unique(np.concatenate(labels)).tolist()
-    return sorted(set(config.sampling.labels)) or list(range(sampled_classes(config)))
+    return sorted(set(config.sampling.labels)) or np.unique(labels[0]).tolist()
 
 
 def assessed(config: Any, evaluated: Evaluated, reference: Reference) -> Assessment:

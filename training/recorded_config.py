@@ -87,8 +87,8 @@ def record_config(
     began_with = origin if earlier is None else earlier.get(BEGAN_WITH)
     contents = {
         **given,
-        **mask_of(config),
         **({CHANGES: changes} if changes else {}),
+        **mask_of(config),
         # Folders of older versions have none.
         **({BEGAN_WITH: began_with} if began_with else {}),
         **({MADE_BY: began_by} if began_by else {}),

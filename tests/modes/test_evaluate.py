@@ -184,9 +184,9 @@ def test_samples_are_of_the_classes_that_they_were_told():
     config.model.num_classes = 10
     config.sampling.update(num_images=5, labels=(7, 2))
     np.testing.assert_array_equal(labels_of_samples(config), [7, 2, 7, 2, 7])
-    assert evaluate.wanted_labels(config) == [2, 7]
-    config.sampling.labels = ()
-    assert evaluate.wanted_labels(config) == list(range(10))
+    assert evaluate.wanted_labels(config, labels_of_samples(config)) == [2, 7]
+    config.sampling.update(num_images=20, labels=())
+    assert evaluate.wanted_labels(config, labels_of_samples(config)) == list(range(10))
 
 
 @pytest.mark.parametrize("words", ["", captions_config().model.words])
