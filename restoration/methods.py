@@ -161,13 +161,20 @@ METHODS: dict[str, Method] = {
     "diffpir": Method(
         lambda model, y, sde, o: diffpir(model, y, sde, o.weight), settings=("weight",)
     ),
-    "imputation": Method(lambda model, y, sde, o: imputing(model, y, sde), imputation, put_in=True),
-    "imputation_published": Method(
-        lambda model, y, sde, o: imputing(model, y, sde), imputation_published
+    "imputation": Method(
+        lambda model, y, sde, o: imputing(model, y, sde, o.method), imputation, put_in=True
     ),
-    "mcg": Method(lambda model, y, sde, o: imputing(model, y, sde), mcg, ("scale",), put_in=True),
+    "imputation_published": Method(
+        lambda model, y, sde, o: imputing(model, y, sde, o.method), imputation_published
+    ),
+    "mcg": Method(
+        lambda model, y, sde, o: imputing(model, y, sde, o.method), mcg, ("scale",), put_in=True
+    ),
     "repaint": Method(
-        lambda model, y, sde, o: imputing(model, y, sde), repaint, ("repeats",), put_in=True
+        lambda model, y, sde, o: imputing(model, y, sde, o.method),
+        repaint,
+        ("repeats",),
+        put_in=True,
     ),
     "ddrm": Method(lambda model, y, sde, o: restoring(model, y, sde), ddrm, ("eta", "eta_b")),
     "daps": Method(lambda model, y, sde, o: splitting(model, y, sde), daps, ("ode_steps",)),

@@ -120,6 +120,10 @@ MISTAKES = [
         "interpolation is unconditional",
     ),
     (
+        f"{DIGITS} --mode=interpolate --config.sampling.guidance.rescale=0.7",
+        "interpolation is unconditional",
+    ),
+    (
         f"{DIGITS} --mode=likelihood --config.model.num_classes=10 --config.likelihood.conditional=False",
         "label_dropout=0 has not learned",
     ),

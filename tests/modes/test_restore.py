@@ -676,6 +676,8 @@ def test_images_of_files(tmp_path):
         ({"method": "dps", "measurement.sigma_y": 0.0}, "DPS with sigma_y=0.0"),
         ({"method": "ddnm"}, "DDNM with sigma_y=0.05"),
         ({"method": "imputation"}, "imputation with sigma_y=0.05"),
+        ({"method": "mcg"}, "mcg with sigma_y=0.05: .*set restore.measurement.sigma_y=0"),
+        ({"method": "repaint"}, "repaint with sigma_y=0.05"),
         ({"method": "tds", "measurement.sigma_y": 0.0}, "TDS with sigma_y=0.0"),
         ({"method": "dps", "weight": 2.0}, "weight=2.0 with restore.method='dps', .*=diffpir"),
         ({"method": "pnpdm", "coupling": 1e6}, "PnP-DM with coupling=1000000.0"),
