@@ -30,7 +30,6 @@ from score_sde.unfinished import (
 
 IMAGES = "images"  # the array that every batch has, besides others (b, ...)
 LABELS = "labels"  # the classes of all images, if they were conditioned on them
-NUM_LEVELS = "num_levels"  # of the images: what other programs scale them to 0 ... 255 by
 ARRAYS = ".npz"  # appended to the name of a folder of pictures: the file of their other arrays
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from PIL.Image import Image
 
 from score_sde.configs.default import check_options
+from score_sde.data.array_files import NUM_LEVELS
 from score_sde.data.mixture import mixture_parameters
 from score_sde.devices import check_batch
 from score_sde.evaluation.pictures import save_grid
@@ -22,7 +23,7 @@ from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guided import beside_weight, is_guided
 from score_sde.generation.guides import ages_of, load_guides, sampled_classes
-from score_sde.generation.sample_files import IMAGES, LABELS, NUM_LEVELS, SAVES, check_save
+from score_sde.generation.sample_files import IMAGES, LABELS, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_conditions import own_of_start_images
 from score_sde.generation.start_images import check_start_images, load_start_images

@@ -19,6 +19,7 @@ FOLDER = "tests/data/test_folder_dataset.py"
 FIGURES = "tests/modes/test_data.py"
 HUGGINGFACE = "tests/data/test_huggingface_dataset.py"
 IDX = "tests/data/test_idx_files.py"
+ORIGINALS = "tests/modes/test_restore.py::test_originals_are_no_results"
 PACKAGES = "tests/data/test_package_datasets.py"
 
 # fmt: off
@@ -145,6 +146,16 @@ IMAGES = [
     ),
     *mutants("data/array_files.py", IMAGE_SETS,
         ("numbers-of-any-byte-order", "if not array.dtype.isnative:", "if False:"),
+        ("images-of-any-number-of-levels", "if stated.shape or stated != num_levels:", "if False:"),
+    ),
+    *mutants("data/array_files.py", ORIGINALS,
+        ("originals-read-as-results", 'if key == "images" and results in file.others:', "if False:"),
+    ),
+    *mutants("restoration/observed.py", f"{ORIGINALS} tests/modes/test_restored_figures.py",
+        ("originals-under-the-name-of-results", "originals: np.ndarray | None = None", "images: np.ndarray | None = None"),
+    ),
+    *mutants("modes/interpolate.py", "tests/modes/test_interpolate.py",
+        ("pairs-under-the-name-of-results", "frames=rows, originals=x", "frames=rows, images=x"),
     ),
     *mutants("generation/start_images.py", CLASSES,
         ("start-images-of-another-class", "data.load(config, classes=classes)", "data.load(config)"),

@@ -214,6 +214,17 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
         of(tmp_path / "x.npz", splits)
 
 
+@pytest.mark.parametrize("stated", [9, np.arange(17)], ids=["fewer", "an array"])
+def test_samples_of_other_levels_are_refused(tmp_path, splits, stated):
+    """As --mode sample of another config writes them, though each of their levels is one of these data's."""
+    np.savez(tmp_path / "x.npz", images=IMAGES, num_levels=np.asarray(17))
+    np.testing.assert_array_equal(of(tmp_path / "x.npz", splits).take([1]), IMAGES[[1]])
+    np.savez(tmp_path / "x.npz", images=IMAGES // 2, num_levels=stated)
+    words = "images of num_levels=9, and data.num_levels=17" if isinstance(stated, int) else "17: "
+    with pytest.raises(UserError, match=words):
+        of(tmp_path / "x.npz", splits)
+
+
 @pytest.mark.parametrize("dtype", ["i2", "f4"])
 def test_numbers_of_the_other_byte_order_are_refused(tmp_path, dtype):
     """The message states what to do, and that works."""
