@@ -142,9 +142,13 @@ SAVES: dict[str, Callable[[Path, dict[str, Any], int | None], SampleFiles]] = {
 }
 
 
-def check_save(save: str, num_levels: int | None) -> None:
-    """Refuse .png files for data without levels, or with more levels than 8 bits distinguish."""
+def check_save(save: str, num_levels: int | None, num_channels: int) -> None:
+    """Refuse .png files for data without levels, with more levels than 8 bits distinguish, or neither grey nor RGB."""
     if save == "png" and not (num_levels and num_levels <= 256):
         raise ConfigError(
             f"sampling.save='png' with data.num_levels={num_levels or 0}: such files hold 2 to 256 levels; set save='npz'"
+        )
+    if save == "png" and num_channels not in (1, 3):
+        raise ConfigError(
+            f"sampling.save='png' with data.num_channels={num_channels}: such files hold one channel or three; set save='npz'"
         )

@@ -77,7 +77,7 @@ def check_sampling(config: Any, sde: SDE) -> tuple[Configured, ...]:
     check_sampled_score(config, sde, build_space(config))
     build_conditions(config)
     choose("sampling.save", sampling.save, SAVES)
-    check_save(sampling.save, config.data.num_levels)
+    check_save(sampling.save, config.data.num_levels, config.data.num_channels)
     configured = configure(sampling, sde, stand_in(config, sde))
     if configured.any_time:
         refuse_discrete(config, sde, f"sampling.sampler={sampling.sampler!r}")
