@@ -22,7 +22,7 @@ from score_sde.generation.conditions import build_conditions, labels_of_samples
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guided import beside_weight, is_guided
-from score_sde.generation.guides import ages_of, load_guides, sampled_classes
+from score_sde.generation.guides import ages_of, classes_of_samples, load_guides, sampled_classes
 from score_sde.generation.sample_files import IMAGES, LABELS, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_conditions import own_of_start_images
@@ -94,7 +94,7 @@ def run(
     loaded, space = load_score_model(config, sde, workdir), build_space(config)
     guides = load_guides(config, sde, workdir)
     model = sampled_score(config, sde, space, loaded.model, guides)
-    classes = known_classes(config, workdir)
+    classes = classes_of_samples(config, workdir)
     start_images = load_start_images(config, space, classes)
     if configured is None:
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
