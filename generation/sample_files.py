@@ -30,6 +30,7 @@ from score_sde.unfinished import (
 
 IMAGES = "images"  # the array that every batch has, besides others (b, ...)
 LABELS = "labels"  # the classes of all images, if they were conditioned on them
+CLASS_NAMES = "class_names"  # in the order of the labels, if they are known
 ARRAYS = ".npz"  # appended to the name of a folder of pictures: the file of their other arrays
 
 

@@ -23,7 +23,7 @@ from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guided import beside_weight, is_guided
 from score_sde.generation.guides import ages_of, classes_of_samples, load_guides, sampled_classes
-from score_sde.generation.sample_files import IMAGES, LABELS, SAVES, check_save
+from score_sde.generation.sample_files import CLASS_NAMES, IMAGES, LABELS, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_conditions import own_of_start_images
 from score_sde.generation.start_images import check_start_images, load_start_images
@@ -130,6 +130,8 @@ def run(
     }
     # Stored so that --mode evaluate knows the class of each image when these files are its evaluation.images.
     of_all = {LABELS: labels_of_samples(config, classes)} if sampled_classes(config) else {}
+    if of_all and classes:
+        of_all[CLASS_NAMES] = np.asarray(classes)
     if space.num_levels is not None:
         of_all[NUM_LEVELS] = np.asarray(space.num_levels)
     all_hosts_meet("samples")

@@ -176,7 +176,9 @@ def test_samples_of_images_have_their_numbers_too(animals, told, tmp_path, monke
     told.data.label = WALRUS
     told.sampling.update(start_images="test", t_start=2e-5, eps=1e-5)
     found = sample.run(told, build_sde(told), tmp_path)
-    colours = np.load(found["arrays"])["images"][:, 0, 0, 0]
+    with np.load(found["arrays"]) as arrays:
+        colours = arrays["images"][:, 0, 0, 0]
+        assert [*arrays["class_names"][arrays["labels"]]] == ["walrus"] * 4
     assert np.abs(colours[:, None] - np.array([1.0, 5.0])).min(axis=1).max() <= 1
     (generator,) = generators
     np.testing.assert_array_equal(generator.conditions(np.arange(3))["label"], [WALRUS] * 3)

@@ -201,6 +201,17 @@ def test_labels_that_are_not_there(tmp_path, splits, labels, words):
         of(tmp_path / "x.npz", splits).labels()
 
 
+def test_labels_of_named_classes_are_the_datas_by_name(tmp_path, splits):
+    """As --mode sample writes those of a network or classifier of other numbers; unused names may be any."""
+    names = np.asarray(["ox", "7", "3"])
+    np.savez(tmp_path / "x.npz", images=IMAGES[:3], labels=[1, 2, 2], class_names=names)
+    np.testing.assert_array_equal(of(tmp_path / "x.npz", splits).labels(), [7, 3, 3])
+    for labels, words in (([0, 1, 2], "class 'ox' is no class"), ([1, 2, 3], "labels from 1 to 3")):
+        np.savez(tmp_path / "x.npz", images=IMAGES[:3], labels=labels, class_names=names)
+        with pytest.raises(UserError, match=words):
+            of(tmp_path / "x.npz", splits).labels()
+
+
 def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
     with pytest.raises(UserError, match="no image files"):
         of(tmp_path, splits)
