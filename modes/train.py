@@ -16,6 +16,7 @@ from score_sde.sde_lib import SDE
 from score_sde.training.augmentation import check_augmentation
 from score_sde.training.classifier_task import check_classifier_training
 from score_sde.training.few_step_tasks import check_consistency, check_mean_flow
+from score_sde.training.init_from import check_source
 from score_sde.training.kinds import KINDS
 from score_sde.training.lock import check_free
 from score_sde.training.losses import build_loss
@@ -85,7 +86,8 @@ def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> 
         say_signal_left(sde)
     if config.training.quality_freq:
         # Refused now, since the features of the real images can take long.
-        check_begins(config, workdir)
+        if not check_begins(config, workdir):
+            check_source(config)
         check_free(workdir)
         evaluators["quality"] = quality_of(config, sde, workdir, samplers.quality)
     # Real-valued data have no pixel levels to show, and a classifier draws nothing.

@@ -40,7 +40,7 @@ from score_sde.training.frozen import (
     trained_part,
     with_frozen,
 )
-from score_sde.training.init_from import check_source, say_other_classes, weights_of
+from score_sde.training.init_from import say_other_classes, weights_of
 from score_sde.training.known_classes import known_classes
 from score_sde.training.loop import train_task
 from score_sde.training.loss_history import LossHistory, empty_history
@@ -209,7 +209,7 @@ def check_begins(config: Any, workdir: pathlib.Path) -> list[int]:
     """Refuse a run that can neither begin in this folder nor resume; return the steps of the folder's checkpoints.
 
     Raises:
-      UserError: a setting that cannot work in this folder, or no training.init_from.
+      UserError: a setting that cannot work in this folder.
     """
     # Without a checkpoint, no config of the folder is binding yet, and there are no classes to know.
     goes_on = saved_steps(checkpoint_folder(workdir))
@@ -222,7 +222,6 @@ def check_begins(config: Any, workdir: pathlib.Path) -> list[int]:
         NoisyClassifierNetwork.from_config(config).check_attention()
     else:
         check_asks_for_conditions(config)
-    check_source(config)
     return goes_on
 
 
