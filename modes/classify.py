@@ -66,6 +66,10 @@ def check(config: Any, sde: SDE) -> None:
         raise ConfigError(
             f"likelihood.anomalies={config.likelihood.anomalies!r} has no effect with --mode classify; leave it out"
         )
+    if config.likelihood.save_latents:
+        raise ConfigError(
+            "likelihood.save_latents=True with --mode classify, which writes no latents; leave it out, or use --mode likelihood"
+        )
     if not config.model.num_classes:
         check_classifier(config)
 

@@ -20,7 +20,7 @@ from score_sde.features.classifier import CLASSIFIER
 from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
 from score_sde.generation.conditions import labels_of_samples
-from score_sde.generation.guides import sampled_classes
+from score_sde.generation.guides import classes_of_samples, sampled_classes
 from score_sde.machine import check_memory
 from score_sde.modes import sample
 from score_sde.modes.evaluated_samples import (
@@ -55,7 +55,6 @@ from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
-from score_sde.training.known_classes import known_classes
 from score_sde.training.trained_score import load_score_model
 from score_sde.unfinished import all_hosts_meet, unused
 
@@ -110,7 +109,7 @@ def run(
         if not config.sampling.start_images:
             say_signal_left(sde)
         loaded = load_score_model(config, sde, workdir)
-        labels = functools.partial(labels_of_samples, config, known_classes(config, workdir))
+        labels = functools.partial(labels_of_samples, config, classes_of_samples(config, workdir))
         extractor, of_split_kept, reference = opened(config.sampling.num_images, labels)
         evaluated, unfinished = drawn(config, sde, workdir, loaded, extractor, configured)
     x = evaluated.features.of_images

@@ -11,6 +11,7 @@ from score_sde.configs.default import get_config
 from score_sde.reports.chart import short
 from score_sde.reports.curves import training
 from score_sde.reports.elements import (
+    DATE,
     cell,
     moment,
     notes,
@@ -181,7 +182,7 @@ def likelihoods(results: list[Row]) -> str:
     if not rows:
         return ""
     heads = [
-        "date",
+        DATE,
         "step",
         "images",
         "ODE bits/dim",

@@ -25,6 +25,7 @@ from score_sde.guesses import guessed, no_such_field, trained_like, unread_field
 from score_sde.hosts import Hosts
 from score_sde.mode_help import HELP
 from score_sde.options import value_of
+from score_sde.unread import refuse_unread, unread_beside_images
 
 RECORDED = "config.json"  # in a folder with a trained network
 RECORDS = (RECORDED, "environment.jsonl", "metrics.jsonl", "results.jsonl")
@@ -118,6 +119,8 @@ def parse(argv: list[str], about: str) -> Options | None:
     elif values.mode == "interpolate" and "sampling.sampler" not in fields_of(rest):
         # The only sampler that can encode images.
         config.sampling.sampler = "ode"
+    images = config.evaluation.images if values.mode == "evaluate" else ""
+    refuse_unread(values.mode, images, fields_of(rest), values.sampler)
     source = None if values.source is None else user_path(values.source)
     return Options(
         config,
@@ -129,7 +132,7 @@ def parse(argv: list[str], about: str) -> Options | None:
         values.json,
         values.config,
         values.cpu_devices,
-        unread_fields(fields_of(rest), config.sampling.sampler) if values.mode in DRAWING else "",
+        note_on_unread(values.mode, config, images, fields_of(rest)),
     )
 
 
@@ -198,6 +201,13 @@ def hosts_of(values: flags.FlagValues) -> Hosts | None:
     for name, value in given.items():
         raise UserError(f"--{name}={value} goes with --multi_host only; add that, or leave it out")
     return None
+
+
+def note_on_unread(mode: str, config: Any, images: str, given: list[str]) -> str:
+    """A note on given fields that have no effect: those of sampling where no image is drawn, or of another sampler; "" for none."""
+    if images:
+        return unread_beside_images(images, given)
+    return unread_fields(given, config.sampling.sampler) if mode in DRAWING else ""
 
 
 def default_config() -> ConfigDict:

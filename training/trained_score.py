@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +29,10 @@ from score_sde.training.recorded_config import (
     recorded_classes,
 )
 from score_sde.training.state import init_params
+from score_sde.unfinished import digest_of
 
 CONSISTENCY = "consistency"  # config.training.task of networks without a score
+LONGEST = 100  # bytes of the adapters in a file name, which may have 255 in all
 EXACT = "mixture"  # config.model.name of the score known in closed form
 
 
@@ -123,6 +126,8 @@ class LoadedScore(NamedTuple):
         updates = "".join(
             f"-{Path(name).name.removesuffix('.npz')}{weight:g}" for name, weight in self.adapters
         )
+        if len(os.fsencode(updates)) > LONGEST:
+            updates = f"-adapters-{digest_of({'adapters': self.adapters})}"
         return f"step{self.checkpoint_step or 0}{width}{updates}"
 
     @property

@@ -259,12 +259,15 @@ def test_an_array_file_has_what_makes_its_levels_the_shades_of_pictures(tmp_path
         ({"save": "tiff"}, "sampling.save='tiff' is unknown; choose one of npz, png"),
         ({"labels": (0,), "num_classes": 0}, "with a model that is not conditioned on classes"),
         ({"save": "png", "num_levels": 1024}, "such files hold 2 to 256 levels"),
+        ({"save": "png", "num_channels": 2}, "num_channels=2: such files hold one"),
+        ({"save": "png", "num_channels": 5}, "num_channels=5: such files hold one"),
     ],
 )
 def test_what_cannot_work_is_refused(changes, words):
     config = conditional()
     config.model.num_classes = changes.pop("num_classes", 3)
     config.data.num_levels = changes.pop("num_levels", 17)
+    config.data.num_channels = changes.pop("num_channels", 1)
     config.sampling.update(changes)
     with pytest.raises(UserError, match=words):
         sample.check(config, build_sde(config))

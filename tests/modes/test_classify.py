@@ -187,6 +187,7 @@ def test_a_model_of_another_class_is_refused(config, tmp_path):
             {"model.num_classes": 0, "likelihood.anomalies": "HERE"},
             "has no effect with --mode classify; leave it out",
         ),
+        ({"likelihood.save_latents": True}, "save_latents=True with --mode classify"),
     ],
 )
 def test_what_would_be_ignored_or_is_not_known_is_refused(fields, words, tmp_path):

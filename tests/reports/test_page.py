@@ -91,7 +91,7 @@ PARTS = {
     config: ["optim.lr", "0.0625", "Changed during the run", "ncsnpp of folder, vp process"],
     metrics: ["1,275", "held-out loss; lowest 0.15 at step 650", "133 images per second", "Gradient norm", "log-SNR 9 to 2",
               "mine", "Frechet distance", "limit for infinitely many 0.05"],
-    results: ["2.001 ± 0.014", "2.051 ± 0.016", "297 test", "--mode quality", "12.25", "--mode sample",
+    results: ["2.001 ± 0.014", "date (UTC)", "2.051 ± 0.016", "297 test", "--mode quality", "12.25", "--mode sample",
               "step 75.0 %", "data 25.0 %"],
     snapshots: ["Samples over time", "step 100", "step 2,000"],
     samples: ["ode-step1300.png"],
