@@ -18,7 +18,7 @@ WRITTEN = ("config.json", "environment.jsonl", "metrics.jsonl", "results.jsonl",
 """Every folder in which something was trained or measured has at least one of these."""
 DEFAULT = Path("runs")
 WIDEST = 100  # characters per line
-LAWS = ("ode", "bound")  # the likelihood of the ODE, and the bound on that of the SDE
+LAWS = ("ode", "bound")  # the likelihood of the ODE, and the bound on one
 
 
 class Figure(NamedTuple):
@@ -226,7 +226,9 @@ def in_words(folder: Path, runs: Sequence[Run]) -> str:
     lines = ["  ".join(placed(row, widths)).rstrip() for row in rows]
     below = []
     if any(run.law == "bound" for run in runs):
-        below.append("<: the SDE's bound on bits/dim; otherwise the ODE's bits/dim")
+        below.append(
+            "<: a bound on bits/dim, of the SDE or of its chain; otherwise the ODE's bits/dim"
+        )
     return "\n".join([*lines, *below])
 
 
