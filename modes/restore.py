@@ -194,6 +194,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "sde": config.sde.name,
         "data": config.data.name,
         **configured.settings,
+        "one_by_one": config.sampling.one_by_one,
         **recorded(config),
         "seed": config.seed,
         "seconds": time.perf_counter() - began,

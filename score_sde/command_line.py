@@ -30,8 +30,6 @@ RECORDED = "config.json"  # in a folder with a trained network
 RECORDS = (RECORDED, "environment.jsonl", "metrics.jsonl", "results.jsonl")
 WITH_SAMPLER = tuple(name for name, mode in HELP.items() if "sampler" in mode.flags)
 
-DRAWING = ("sample", "evaluate")  # modes that draw by config.sampling.sampler alone
-
 FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
 ILLEGAL = re.compile(r"flag --config\.(?P<name>[^=]*)=(?P<value>.*?): ", re.DOTALL)
 TYPES = {
@@ -129,7 +127,7 @@ def parse(argv: list[str], about: str) -> Options | None:
         values.json,
         values.config,
         values.cpu_devices,
-        unread_fields(fields_of(rest), config.sampling.sampler) if values.mode in DRAWING else "",
+        unread_fields(values.mode, fields_of(rest), config),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -11,6 +12,8 @@ from score_sde.errors import UserError
 from score_sde.fields import known_fields
 from score_sde.nearest import did_you_mean, did_you_mean_field, nearest
 from score_sde.samplers.names import SECTIONS
+
+DRAWING = ("sample", "evaluate", "interpolate", "restore")  # modes that draw by config.sampling
 
 
 def guessed(argument: str, known: Iterable[str], modes: Iterable[str]) -> str:
@@ -45,15 +48,64 @@ def no_such_field(config: ConfigDict, field: str, sampler: str | None = None) ->
     return UserError(f"no such field in the config: {field}{guess or '; --helpfull lists them'}")
 
 
-def unread_fields(given: Iterable[str], sampler: str) -> str:
-    """A note on the given fields that belong to other samplers' sections; "" if there are none, or the sampler is unknown."""
-    own, others = SECTIONS.get(sampler), {f"sampling.{name}" for name in SECTIONS.values()}
+def unread_fields(mode: str, given: Iterable[str], config: Any) -> str:
+    """A note on the given fields of config.sampling that nothing reads in this mode with this config; "" if there are none.
+
+    None for modes that do not sample and for training, from whose config.json later commands take them.
+    """
+    sampling, given = config.sampling, list(dict.fromkeys(given))
+    own, reader = SECTIONS.get(sampling.sampler), f"sampling.sampler={sampling.sampler!r}"
+    if mode == "tradeoff":
+        return by_the_list(given)
+    if mode not in DRAWING or own is None:
+        return ""
+    own_sampler = mode == "restore" and has_own_sampler(config.restore.method)
+    if own_sampler:
+        own, reader = "pc", f"restore.method={config.restore.method!r}"
+    others = {f"sampling.{name}" for name in SECTIONS.values()}
     unread = [name for name in given if name.rpartition(".")[0] in others - {f"sampling.{own}"}]
-    if own is None or not unread:
+    notes = []
+    if unread:
+        notes.append(
+            f"{reader} does not read {', '.join(unread)}, but the fields of sampling.{own}"
+        )
+    # restoration/methods.py names those of `pc` that a method's own sampler does not use.
+    for setting, fields in () if own_sampler else idle_fields(sampling, own):
+        idle = [name for name in given if name in fields]
+        if idle:
+            notes.append(f"with {setting} nothing reads {', '.join(idle)}")
+    return f"note: {'; '.join(notes)}" if notes else ""
+
+
+def idle_fields(sampling: Any, own: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield settings of a sampler with section `own`, each with the fields that have no effect under it."""
+    steps = sampling[own].get("steps")
+    if steps == "adaptive":
+        yield f"sampling.{own}.steps=adaptive", {"sampling.grid.name", "sampling.grid.rho"}
+    if steps == "grid":
+        of_adaptive = {f"sampling.{own}.{name}" for name in ("rtol", "atol", "step_size")}
+        yield f"sampling.{own}.steps=grid", of_adaptive
+    if own == "pc" and sampling.pc.corrector == "none":
+        yield "sampling.pc.corrector=none", {"sampling.snr", "sampling.n_steps_each"}
+
+
+def has_own_sampler(method: str) -> bool:
+    """Whether a restoration method has a sampler of its own, with options of sampling.pc; not if it is unknown."""
+    from score_sde.restoration.methods import METHODS  # which imports JAX
+
+    return method in METHODS and METHODS[method].sampler is not None
+
+
+def by_the_list(given: Iterable[str]) -> str:
+    """A note on the given fields that --mode tradeoff sets itself for each sampler of its list; "" if there are none."""
+    from score_sde.samplers.entries import set_by_entries  # which imports JAX
+
+    unread = [name for name in given if name.removeprefix("sampling.") in set_by_entries()]
+    if not unread:
         return ""
     return (
-        f"note: sampling.sampler={sampler!r} does not read {', '.join(dict.fromkeys(unread))}, but the fields of "
-        f"sampling.{own}"
+        f"note: --mode tradeoff does not read {', '.join(unread)}, but samplers, steps and tolerances in tradeoff.samplers, "
+        "grid, evaluations and tolerances"
     )
 
 

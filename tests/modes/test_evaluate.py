@@ -61,6 +61,7 @@ def test_the_record_is_what_is_given_back(toy):
     record = json.loads((folder / "results.jsonl").read_text())
     assert record.pop("date")
     assert record == {**figures, **made_by()}
+    assert (record["one_by_one"], record["truncate"]) == (False, False)
     assert [path.name for path in (folder / "evaluation").iterdir()] == ["nearest-ddim-seed42.npz"]
 
 
