@@ -136,6 +136,8 @@ def run(
             str(label): with_intervals(of.figures) for label, of in classes.items()
         }
     figures["seconds"] = time.perf_counter() - began
+    if unfinished is not None:
+        figures |= unfinished.of_all_commands(figures["seconds"])
     all_hosts_meet("evaluation")
     if jax.process_index() == 0:
         figures |= write(config, workdir, evaluated.images, splits, kept)

@@ -199,6 +199,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "seed": config.seed,
         "seconds": time.perf_counter() - began,
     }
+    figures |= store.of_all_commands(figures["seconds"])
     all_hosts_meet("restored")
     if jax.process_index() == 0:
         figures |= write(config, workdir, space, measurement, observed, restored, ranks)

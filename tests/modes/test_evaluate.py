@@ -25,6 +25,7 @@ from score_sde.quality.reference import load_splits, open_reference
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 
 
 def of_toy():
@@ -136,12 +137,14 @@ def test_samples_stay_until_their_figures_are_recorded(tmp_path, monkeypatch):
     def fails(*_):
         raise UserError("no room")
 
-    monkeypatch.setattr(evaluate, "report", fails)
-    for _ in range(2):
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "report", fails)
         with pytest.raises(UserError, match="no room"):
             evaluated(of_toy(), tmp_path)
-        assert len(list((tmp_path / "evaluation").glob("unfinished-*/*.npz"))) == 3
-        monkeypatch.setattr(Generator, "draw", lambda *_: pytest.fail("drawn again"))
+    assert len(list((tmp_path / "evaluation").glob("unfinished-*/*.npz"))) == 3
+    as_of_version_0_9(tmp_path)
+    monkeypatch.setattr(Generator, "draw", lambda *_: pytest.fail("drawn again"))
+    check_of_both(evaluated(of_toy(), tmp_path))
 
 
 def test_the_first_real_images_are_those_that_count(tmp_path):
