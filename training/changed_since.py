@@ -30,7 +30,11 @@ def changed_since_training(config: Any, workdir: Path) -> dict[str, Any]:
 
 def figures_depend_on(name: str) -> bool:
     """Whether figures of trained weights depend on this field. Of the data, those that select or change images, not where they lie."""
-    section = name.partition(".")[0]
-    if section == "data":
+    if in_data(name):
         return role(name) is Role.RUN
-    return name == "condition.noise" or (section == "model" and name not in IN_TRAINING)
+    return name == "condition.noise" or (name.startswith("model.") and name not in IN_TRAINING)
+
+
+def in_data(name: str) -> bool:
+    """Whether a field is one of config.data."""
+    return name.startswith("data.")

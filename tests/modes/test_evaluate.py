@@ -23,6 +23,7 @@ from score_sde.quality.image_sets import image_set
 from score_sde.quality.moments import moments
 from score_sde.quality.reference import load_splits, open_reference
 from score_sde.sde_lib import build_sde
+from score_sde.training.recorded_config import record_config
 from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
 from tests.earlier_commands import as_of_version_0_9, check_of_both
@@ -214,6 +215,16 @@ def digits(tmp_path):
     np.savez(tmp_path / "copies.npz", images=images)
     config.evaluation.images = str(tmp_path / "copies.npz")
     return config, splits, images, rows
+
+
+def test_images_of_one_class_are_so_in_the_record(tmp_path):
+    """Given images too; the network has no part in their figures."""
+    config = digits_config()
+    record_config(config, tmp_path, None)
+    config.evaluation.images, config.data.label = "test", 3
+    config.model.discrete_labels = "published_pc"
+    found = evaluate.given(config, tmp_path, None, None, lambda *_: None)
+    assert found.recorded == {"data.label": 3}
 
 
 def test_copies_of_training_images_are_found_out(digits, tmp_path):

@@ -27,7 +27,7 @@ HABITS = [
         ("own-samplers-of-methods-unnoticed", 'own, reader = "pc"', 'own, reader = own'),
     ),
     *mutants("training/changed_since.py", "tests/training/test_changed_since.py",
-        ("changes-of-the-network-unrecorded", 'section == "model" and', "False and"),
+        ("changes-of-the-network-unrecorded", 'name.startswith("model.") and', "False and"),
         ("wherever-images-lie", "return role(name) is Role.RUN", "return True"),
     ),
     *mutants("modes/list_runs.py", "tests/training/test_changed_since.py::test_bits_of_one_class_are_not_those_of_the_run",
