@@ -20,6 +20,7 @@ from score_sde.errors import UserError
 from score_sde.files import parse_json, user_path, write_whole
 from score_sde.npz import read_npz
 from score_sde.progress import say
+from score_sde.quoting import printable
 from score_sde.version import in_words, made_by
 
 Batch = dict[str, np.ndarray]
@@ -115,7 +116,7 @@ def commands_in(folder: Path) -> list[dict[str, Any]]:
     """The commands that made the batches in a folder, with their seconds; none if the file is missing or damaged."""
     try:
         return [
-            {name: one[name] for name in ("version", "commit", "device")}
+            {name: one[name] and printable(one[name]) for name in ("version", "commit", "device")}
             | {"seconds": float(one["seconds"])}
             for one in parse_json((folder / COMMANDS).read_bytes())
         ]

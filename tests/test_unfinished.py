@@ -124,7 +124,10 @@ def test_what_made_the_batches_is_said_and_recorded(tmp_path, monkeypatch, capsy
     assert again == {"seconds": 7.0 + 3.0 + 1.0, "batches_made_by": [older, newer]}
 
 
-@pytest.mark.parametrize("damage", [b"", b"[1]", b"{}", b'[{"version": "1"}]'])
+ODD = b'[{"version": "1", "commit": 7, "device": "cpu", "seconds": 1}]'
+
+
+@pytest.mark.parametrize("damage", [b"", b"[1]", b"{}", b'[{"version": "1"}]', ODD])
 def test_without_a_word_on_what_made_them_batches_are_taken(tmp_path, capsys, damage):
     UnfinishedFolder(tmp_path, {}).save(0, {"ode/nats": np.zeros(2)})
     (file,) = tmp_path.glob("*/commands.json")
