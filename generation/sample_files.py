@@ -37,6 +37,8 @@ ARRAYS = ".npz"  # appended to the name of a folder of pictures: the file of the
 class SampleFiles(Unfinished, Protocol):
     """A store of batches that becomes the result."""
 
+    def of_all_commands(self, seconds: float) -> dict[str, Any]: ...
+
     def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
         """Write all that was saved, and `of_all`, arrays about all images, under an unused name; remove the unfinished batches.
 

@@ -99,6 +99,8 @@ def drawn(
         **loaded.recorded,
         "sde": config.sde.name,
         **configured.settings,
+        "one_by_one": sampling.one_by_one,
+        "truncate": sampling.truncate,
         **sample.recorded(config),
     }
     number = reused(config, classes, start_images)

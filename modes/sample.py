@@ -128,6 +128,7 @@ def run(
         "seed": config.seed,
         **recorded(config),
     }
+    figures |= files.of_all_commands(figures["seconds"])
     # Stored so that --mode evaluate knows the class of each image when these files are its evaluation.images.
     of_all = {LABELS: labels_of_samples(config, classes)} if sampled_classes(config) else {}
     if of_all and classes:

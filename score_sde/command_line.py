@@ -21,17 +21,15 @@ from score_sde.cpu_devices import check_cpu_devices
 from score_sde.errors import UserError
 from score_sde.files import user_path
 from score_sde.flag_table import MODES, QUICK, defined_flags
-from score_sde.guesses import guessed, no_such_field, trained_like, unread_fields
+from score_sde.guesses import guessed, no_such_field, trained_like
 from score_sde.hosts import Hosts
 from score_sde.mode_help import HELP
 from score_sde.options import value_of
-from score_sde.unread import refuse_unread, unread_beside_images
+from score_sde.unread import refuse_unread, unread_beside_images, unread_fields
 
 RECORDED = "config.json"  # in a folder with a trained network
 RECORDS = (RECORDED, "environment.jsonl", "metrics.jsonl", "results.jsonl")
 WITH_SAMPLER = tuple(name for name, mode in HELP.items() if "sampler" in mode.flags)
-
-DRAWING = ("sample", "evaluate")  # modes that draw by config.sampling.sampler alone
 
 FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
 ILLEGAL = re.compile(r"flag --config\.(?P<name>[^=]*)=(?P<value>.*?): ", re.DOTALL)
@@ -207,7 +205,7 @@ def note_on_unread(mode: str, config: Any, images: str, given: list[str]) -> str
     """A note on given fields that have no effect: those of sampling where no image is drawn, or of another sampler; "" for none."""
     if images:
         return unread_beside_images(images, given)
-    return unread_fields(given, config.sampling.sampler) if mode in DRAWING else ""
+    return unread_fields(mode, given, config)
 
 
 def default_config() -> ConfigDict:

@@ -16,6 +16,7 @@ from score_sde.models.score import WithoutCondition
 from score_sde.modes import sample
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 from tests.limited import room_for
 
 
@@ -148,6 +149,7 @@ def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, mon
         calls = interrupted(patch, after=2)
         with pytest.raises(KeyboardInterrupt):
             sample.run(config, sde, tmp_path / "cut")
+    as_of_version_0_9(tmp_path / "cut")
     with monkeypatch.context() as patch:
         calls = interrupted(patch, after=99)
         resumed, other = images(tmp_path / "cut")
@@ -155,6 +157,7 @@ def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, mon
     np.testing.assert_array_equal(resumed, whole)
     assert len(np.unique(whole.reshape(10, -1), axis=0)) == 10
     assert one["nfe"] == other["nfe"] == 4
+    check_of_both(other)
     left = [path.name for path in (tmp_path / "cut" / "samples").iterdir()]
     assert not any("unfinished" in name for name in left)
 

@@ -47,6 +47,7 @@ from score_sde.sde_lib import VP, build_sde, expand
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 
 MEAN, VARIANCE, SIGMA_Y = 0.2, 0.5, 0.4
 N, DRAWS = 40, 9
@@ -148,7 +149,10 @@ def test_an_interrupted_command_goes_on_and_batches_do_not_matter(toy, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         restored(config, tmp_path)
     drawn.clear()
-    found = arrays_of(restored(config, tmp_path))
+    as_of_version_0_9(tmp_path)
+    figures = restored(config, tmp_path)
+    check_of_both(figures)
+    found = arrays_of(figures)
     assert len(drawn) == 1
     np.testing.assert_allclose(found["draws"], toy[2]["draws"], atol=1e-5)
 

@@ -131,6 +131,16 @@ def test_a_whole_folder_is_one_page_that_loads_nothing(tmp_path):
     assert policy.startswith("default-src 'none'")
 
 
+@pytest.mark.parametrize("bound_on", [None, "the chain, of integer images"])
+def test_a_bound_is_named_by_what_it_bounds(tmp_path, bound_on):
+    """That of a network trained on a chain bounds the chain's likelihood, which is not the SDE's."""
+    record = {"mode": "likelihood", "bound_bits_per_dim": 1.75, "bound_standard_error": 0.5}
+    given = {} if bound_on is None else {"bound_on": bound_on}
+    (tmp_path / "results.jsonl").write_text(json.dumps(record | given))
+    text = Elements(page(read_folder(tmp_path))).text
+    assert f"1.750 bits/dim, bound on {bound_on or 'the SDE'}" in text
+
+
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\x00\x1b[31m\ud800\u202e"
 
 
