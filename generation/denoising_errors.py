@@ -117,6 +117,11 @@ def estimate(config: Any, sde: SDE, loaded: LoadedScore, step: int, split: Split
     """Estimate the errors from the first images of the split."""
     options, space = config.sampling.errors, build_space(config)
     number = min(options.num_images, split.num_images)
+    if number < 2:
+        raise UserError(
+            "sampling.grid.name=dp and ancestral_sampling_optimal average the denoising errors of 2 or more training images, and the data "
+            "have one; use another grid or predictor"
+        )
     size = min(config.sampling.batch_size, number)
     image, key = build_condition_image(config), seed_key(SEED)
     with progress_bar(number, "denoising errors", "image") as bar:

@@ -21,7 +21,7 @@ from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.classifier_task import init_classifier
 from score_sde.training.folder_weights import folder_weights
 from score_sde.training.known_classes import check_same_classes, known_classes
-from score_sde.training.recorded_config import read_config
+from score_sde.training.recorded_config import read_config, recorded_classes
 from score_sde.training.trained_score import EXACT, load_score_model
 from score_sde.unfinished import newest_file
 
@@ -67,6 +67,15 @@ def classes_in_turn(config: Any, classes: Sequence[str] = ()) -> int:
     """
     own = "label" in condition_names(config)
     return len(classes) if own and classes else sampled_classes(config)
+
+
+def classes_of_samples(config: Any, workdir: Path) -> tuple[str, ...]:
+    """The class names of the samples in the order of their labels: the network's or, if it has none, those of the classifier that guides it."""
+    classifier = config.sampling.guidance.classifier
+    known = known_classes(config, workdir)
+    if known or not classifier or condition_names(config):
+        return known
+    return recorded_classes(user_path(classifier))
 
 
 def check_guides(config: Any, sde: SDE) -> None:

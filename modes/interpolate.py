@@ -17,7 +17,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import save_grid
 from score_sde.files import write_whole
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
-from score_sde.generation.guided import is_guided
+from score_sde.generation.guided import beside_weight, is_guided
 from score_sde.generation.latents import check_whole, decode, encode, slerp
 from score_sde.generation.sampled_score import check_rounding
 from score_sde.models.networks import check_no_class
@@ -48,7 +48,8 @@ def check(config: Any, sde: SDE) -> tuple[Configured, ...]:
             f"sampling.sampler={config.sampling.sampler!r} with --mode interpolate: only the probability-flow ODE "
             "gives an image a latent; leave --sampler out, or set --sampler ode"
         )
-    if config.sampling.labels or config.sampling.text or is_guided(config.sampling):
+    guided = is_guided(config.sampling) or beside_weight(config.sampling)
+    if config.sampling.labels or config.sampling.text or guided:
         raise ConfigError(
             "sampling.labels, sampling.text or sampling.guidance with --mode interpolate: interpolation is unconditional, since the two "
             "images can be of different classes; leave them out"
@@ -142,7 +143,7 @@ def write(
     """Write the frames (pairs, frames, h, w, c) as arrays and as a picture with rows of first image, frames, second image."""
     folder = workdir / "interpolation"
     arrays = unused(folder, f"{config.interpolation.split}-{weights}", ".npz")
-    write_whole(arrays, lambda file: np.savez(file, frames=rows, images=x))
+    write_whole(arrays, lambda file: np.savez(file, frames=rows, originals=x))
     if not config.data.num_levels:
         return {"arrays": str(arrays)}
     shown = np.concatenate([x[0::2, None], rows, x[1::2, None]], axis=1)

@@ -21,6 +21,7 @@ from score_sde.samplers.configured import (
     common_settings,
     configure,
     needs_errors,
+    pc_options,
     pc_settings,
     published,
 )
@@ -161,13 +162,20 @@ METHODS: dict[str, Method] = {
     "diffpir": Method(
         lambda model, y, sde, o: diffpir(model, y, sde, o.weight), settings=("weight",)
     ),
-    "imputation": Method(lambda model, y, sde, o: imputing(model, y, sde), imputation, put_in=True),
-    "imputation_published": Method(
-        lambda model, y, sde, o: imputing(model, y, sde), imputation_published
+    "imputation": Method(
+        lambda model, y, sde, o: imputing(model, y, sde, o.method), imputation, put_in=True
     ),
-    "mcg": Method(lambda model, y, sde, o: imputing(model, y, sde), mcg, ("scale",), put_in=True),
+    "imputation_published": Method(
+        lambda model, y, sde, o: imputing(model, y, sde, o.method), imputation_published
+    ),
+    "mcg": Method(
+        lambda model, y, sde, o: imputing(model, y, sde, o.method), mcg, ("scale",), put_in=True
+    ),
     "repaint": Method(
-        lambda model, y, sde, o: imputing(model, y, sde), repaint, ("repeats",), put_in=True
+        lambda model, y, sde, o: imputing(model, y, sde, o.method),
+        repaint,
+        ("repeats",),
+        put_in=True,
     ),
     "ddrm": Method(lambda model, y, sde, o: restoring(model, y, sde), ddrm, ("eta", "eta_b")),
     "daps": Method(lambda model, y, sde, o: splitting(model, y, sde), daps, ("ode_steps",)),
@@ -204,7 +212,7 @@ def unread(method: str, sampling: Any, settings: dict[str, Any]) -> str:
     """A note on options of the predictor-corrector that are set and are not among the `settings` of the method's own sampler."""
     defaults = SamplingOptions.defaults()
     defaults.pc = PCOptions.defaults()
-    given, usual = pc_settings(sampling), pc_settings(defaults)
+    given, usual = pc_options(sampling), pc_options(defaults)
     ignored = [name for name in given if name not in settings and given[name] != usual[name]]
     if not ignored:
         return ""

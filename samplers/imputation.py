@@ -31,16 +31,19 @@ from score_sde.sde_lib import SDE
 from score_sde.shapes import Array, Images, Index, Points, Scalar
 
 
-def imputing(model: ScoreModel, measurement: Measurement, sde: SDE) -> Unguided:
-    """The score model for the samplers below, to which y is bound as {"measured": y}.
+def imputing(
+    model: ScoreModel, measurement: Measurement, sde: SDE, method: str = "imputation"
+) -> Unguided:
+    """The score model for the samplers below, to which y is bound as {"measured": y}. Errors name the `method`.
 
     Raises:
       ConfigError: the singular values of A are not known, or sigma_y > 0.
     """
-    spectral(measurement, "imputation")
+    spectral(measurement, method)
     if measurement.std > 0:
         raise ConfigError(
-            f"imputation with sigma_y={measurement.std}: imputation treats the measurement as exact; set sigma_y=0, or use DDRM"
+            f"{method} with sigma_y={measurement.std}: {method} treats the measurement as exact; set restore.measurement.sigma_y=0, or "
+            "restore.method=ddrm"
         )
     return Unguided(model, measurement, sde)
 

@@ -1,5 +1,7 @@
 """The denoising errors of a model: estimated once, stored and read again; and sampling with them."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,6 +168,12 @@ def test_who_draws_otherwise_is_told_so(tmp_path, capsys):
     config.sampling.threshold = "static"
     estimated(config, tmp_path)
     assert "those of the network without the guidance and threshold" in capsys.readouterr().err
+
+
+def test_one_image_is_refused():
+    config, alone = asked(num_times=3, num_images=16), SimpleNamespace(num_images=1)
+    with pytest.raises(UserError, match="2 or more training images, and the data have one"):
+        denoising_errors.estimate(config, build_sde(config), None, 0, alone)
 
 
 def test_a_damaged_file_is_named(tmp_path):
