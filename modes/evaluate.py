@@ -50,6 +50,7 @@ from score_sde.quality.reference import (
     load_splits,
     open_reference,
 )
+from score_sde.quality.shared_pictures import check_apart
 from score_sde.quality.strata import turns_in_words
 from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
@@ -103,6 +104,7 @@ def run(
     opened = functools.partial(open_early, config, workdir, splits)
     unfinished = None
     if options.images:
+        check_apart(config)
         images = image_set(config, splits, "images")
         extractor, of_split_kept, reference = opened(images.num_images, images.labels)
         evaluated = given(config, workdir, extractor, images, of_split_kept)
