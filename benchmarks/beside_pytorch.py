@@ -31,6 +31,7 @@ from benchmarks.command import in_words, provenance, run_main
 from benchmarks.turns import CLOCKS, Work, in_turns, ratio
 from score_sde.devices import PmapDevices
 from score_sde.errors import UserError
+from score_sde.training.memory import return_freed_memory
 
 OURS, ONE_DEVICE = "ours", "ours, one device"
 
@@ -88,6 +89,7 @@ def peak_alone(who: str, options: argparse.Namespace) -> float:
         else beside.training(config, options.batch, False)
     )
     work(1)
+    return_freed_memory()  # as --mode train does
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     work(3)
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

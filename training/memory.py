@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 from typing import Any, NamedTuple
 
 import jax
@@ -67,6 +69,18 @@ def needed_by(train_step: Mapped, state: Any, constants: Any, resident: Any, giv
     """Return the memory needed by an update (step.py), as far as the compiler reports it; this compiles the update."""
     allocated = train_step.memory(state, constants, resident, given)
     return Needed(size(state), size((constants, resident)), allocated or 0)
+
+
+def return_freed_memory() -> None:
+    """Return the host memory that XLA's compiler has freed to the system, where the C library can.
+
+    glibc keeps it for the process otherwise: after the update of a network of 7 million parameters has been compiled, 0.7 to 1.1 of 2.0 GiB.
+    """
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    if trim is not None:
+        trim(0)
 
 
 def check_fits(needed: Needed, what: str) -> None:

@@ -19,7 +19,7 @@ from score_sde.training.feed import feed, stacked
 from score_sde.training.groups import GROUPS, GroupLosses
 from score_sde.training.interrupts import Interrupts
 from score_sde.training.kept_averages import keep
-from score_sde.training.memory import check_fits, needed_by
+from score_sde.training.memory import check_fits, needed_by, return_freed_memory
 from score_sde.training.progress import Progress
 from score_sde.training.record import Record
 from score_sde.training.state import TrainState
@@ -98,6 +98,8 @@ class Run:
                     check_fits(needed, f"an update of {self.task.name}")
                     self.progress.say(f"an update takes {needed}")
                 self.state, metrics = self.train_step(self.state, *arguments)
+                if before == began:
+                    return_freed_memory()
             self.step += count
             interrupts.listen()
             if self.checkpoints.reached_preemption(*range(before + 1, self.step + 1)):

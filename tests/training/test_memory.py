@@ -1,6 +1,10 @@
 """The memory of an update is reported before the first one, and refused if it cannot fit."""
 
+import ctypes
+import re
+import sys
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +15,14 @@ from score_sde.devices import PmapDevices, ShardMapDevices
 from score_sde.errors import UserError
 from score_sde.machine import memory_bytes
 from score_sde.training import memory
-from score_sde.training.memory import GIB, Needed, available, check_fits, size
+from score_sde.training.memory import (
+    GIB,
+    Needed,
+    available,
+    check_fits,
+    return_freed_memory,
+    size,
+)
 from tests.training.test_left_alone import run, steps_of
 
 
@@ -31,6 +42,27 @@ def test_the_memory_of_a_call_beside_its_arguments(way):
     donated = jax.device_put(x, devices.replicated())
     if way is ShardMapDevices:
         assert more.memory(donated) < 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_freed_memory_goes_back_to_the_system():
+    c = ctypes.CDLL(None)
+    if not hasattr(c, "malloc_trim"):
+        pytest.skip("not glibc")
+    c.malloc.restype, c.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+    def resident():
+        return int(re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+    blocks = [c.malloc(4000) for _ in range(16_000)]
+    for block in blocks:
+        ctypes.memset(block, 1, 4000)
+    for block in blocks[:-1]:  # the last keeps the heap from shrinking by itself
+        c.free(block)
+    before = resident()
+    return_freed_memory()
+    c.free(blocks[-1])
+    assert before - resident() > 50_000  # KiB, of 62,500
 
 
 def test_what_does_not_fit_is_refused_with_what_to_do(monkeypatch):
