@@ -247,7 +247,11 @@ def read(path: Path) -> dict[str, Any] | None:
         found = parse_json(path.read_bytes(), named)  # older versions wrote Infinity
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); it records how the network in {path.parent} was trained: make it readable for this user"
+        ) from error
+    except ValueError as error:
         raise damaged(path, str(error)) from error
     if not isinstance(found, dict) or not isinstance(found.get(CHANGES, []), list):
         raise damaged(path, "no config")
