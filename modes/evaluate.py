@@ -13,7 +13,7 @@ import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.data.splits import Datasets
-from score_sde.errors import ConfigError
+from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.captions import agreement
 from score_sde.evaluation.pictures import save_grid
 from score_sde.features.classifier import CLASSIFIER
@@ -289,7 +289,11 @@ def write(
     shown = images.take(closest)
     pairs = np.stack([shown, train], axis=1).reshape(-1, *shown.shape[1:])
     picture = target.with_suffix(".png")
-    save_grid(picture, pairs, levels, 2 * max(1, SHOWN // 4))
+    try:
+        save_grid(picture, pairs, levels, 2 * max(1, SHOWN // 4))
+    except UserError:
+        target.unlink()  # no record will name it
+        raise
     return {"nearest": str(target), "pairs": str(picture)}
 
 

@@ -17,10 +17,11 @@ from score_sde.generation.conditions import labels_of_samples
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
 from score_sde.modes.evaluated_samples import Evaluated, drawn
-from score_sde.quality.assessment import Assessment
+from score_sde.quality.assessment import Assessment, Memory
 from score_sde.quality.frechet import frechet_distance, variance_of
 from score_sde.quality.image_sets import image_set
 from score_sde.quality.moments import moments
+from score_sde.quality.neighbours import Nearest
 from score_sde.quality.reference import load_splits, open_reference
 from score_sde.sde_lib import build_sde
 from score_sde.training.recorded_config import record_config
@@ -215,6 +216,23 @@ def digits(tmp_path):
     np.savez(tmp_path / "copies.npz", images=images)
     config.evaluation.images = str(tmp_path / "copies.npz")
     return config, splits, images, rows
+
+
+def test_nothing_is_left_of_a_picture_that_cannot_be_written(digits, tmp_path, monkeypatch):
+    """Beside one of an earlier command, which stays."""
+    config, splits, images, rows = digits
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "nearest-copies.npz-seed42.npz").write_bytes(b"earlier")
+
+    def full(path, *_):
+        raise UserError(f"cannot write {path}")
+
+    monkeypatch.setattr(evaluate, "save_grid", full)
+    kept = Memory(None, Nearest(np.zeros(40), rows))
+    with pytest.raises(UserError, match="cannot write .*copies.npz-seed42-2.png"):
+        evaluate.write(config, tmp_path, image_set(config, splits, "images"), splits, kept)
+    (left,) = (tmp_path / "evaluation").iterdir()
+    assert left.name == "nearest-copies.npz-seed42.npz"
 
 
 def test_images_of_one_class_are_so_in_the_record(tmp_path):
