@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Bool
@@ -74,7 +75,8 @@ def log_density(
         rtol, atol = max(solver.rtol, tolerance), max(solver.atol, tolerance)
         # No gradient flows through the coarse solve, so nothing is stored for a backward pass.
         coarse = dataclasses.replace(solver, rtol=rtol, atol=atol, adjoint="forward")
-        start, model = jax.lax.stop_gradient((x, score))
+        arrays, rest = eqx.partition((x, score), eqx.is_array)  # a score may be a plain function
+        start, model = eqx.combine(jax.lax.stop_gradient(arrays), rest)
         solution = _solve_beside(sde, rates, start, zeros, (model, vectors), eps, coarse)
         return Integral(solution.y[1], solution.nfe, solution.success)
 

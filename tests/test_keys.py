@@ -49,6 +49,23 @@ def test_the_other_seeds_have_keys_of_their_own():
     )
 
 
+def test_each_purpose_has_a_key_of_its_own():
+    """Equal numbers would be two names of one key. All runs so far drew from these."""
+    assert {name: int(stream) for name, stream in Stream.__members__.items()} == {
+        "INIT": 0,
+        "TRAIN": 1,
+        "HELD_OUT": 2,
+        "DEQUANTIZER_INIT": 100,
+        "DEQUANTIZER_TRAIN": 101,
+        "DEQUANTIZER_COMPARISON": 102,
+        "CLASSIFIER_INIT": 200,
+        "NOISY_CLASSIFIER_INIT": 300,
+        "OBSERVATION": 2147483648,
+        "CASCADE": 2147483649,
+    }
+    assert len(set(Stream)) == len(Stream.__members__)
+
+
 def changed(outputs_of, kind):
     """For each field of the keys which outputs are others if the keys of that field are."""
     keys = image_keys(kind, jax.random.key(0), PLACES)

@@ -49,6 +49,30 @@ def test_pixels_are_those_that_the_caption_says(drawn):
         assert lit.sum() == lit[channel]
 
 
+def evenly(places, count):
+    """Chi-square test of numbers that are equally probable, or less scattered than independent ones, with a false alarm in 10^5."""
+    expected = len(places) / count
+    found = np.square(np.bincount(places, minlength=count) - expected).sum() / expected
+    return found < chi2.isf(1e-5, count - 1)
+
+
+def test_objects_are_anywhere(drawn):
+    """In any quarter, and there at any offset from its corner: up to 3 pixels for a side of 4, and 2 for one of 5."""
+    quarters, offsets = [], {4: [], 5: []}
+    for image in drawn[0]:
+        for quarter in range(4):
+            top, left = 8 * (quarter // 2), 8 * (quarter % 2)
+            rows, columns, _ = np.nonzero(image[top : top + 8, left : left + 8])
+            if len(rows):
+                quarters.append(quarter)
+                side = int(rows.max() - rows.min()) + 1
+                offsets[side] += [(rows.min(), columns.min())]
+    assert evenly(quarters, 4)
+    for side, of in offsets.items():
+        for along in np.transpose(of):
+            assert evenly(along, 8 - side)
+
+
 def test_captions_are_equally_probable(drawn):
     """Chi-square test of 18 classes, with a false alarm in 10^5."""
     counts = np.bincount(drawn[1], minlength=18)

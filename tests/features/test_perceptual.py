@@ -7,7 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from score_sde.features.perceptual import PERCEPTUAL, perceptual_distance, perceptual_features
+from score_sde.features.perceptual import (
+    PERCEPTUAL,
+    perceptual_distance,
+    perceptual_features,
+    preprocessed,
+)
 from score_sde.features.perceptual_weights import load_perceptual, weights_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "lpips.npz"
@@ -68,6 +73,13 @@ def test_features_and_distances_are_pytorchs(network, golden, size):
     first, second = np.split(images, 2)
     distances = jax.jit(functools.partial(perceptual_distance, name))(params, first, second)
     np.testing.assert_allclose(distances, stored[f"{size}/distance"], rtol=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("sides", "enlarged"), [((32, 32), (64, 64)), ((48, 63), (64, 84)), ((64, 80), (64, 80))]
+)
+def test_the_shorter_side_is_64_pixels_or_more(sides, enlarged):
+    assert preprocessed(np.zeros((2, *sides, 3), np.uint8)).shape == (2, *enlarged, 3)
 
 
 def test_the_packages_files_are_those_that_are_known():

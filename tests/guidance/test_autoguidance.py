@@ -67,6 +67,14 @@ def test_by_a_model_of_no_class_it_is_classifier_free_guidance(x64):
     assert_allclose(ask(worse_told), ask(CLASSES), rtol=1e-14)
 
 
+def test_without_a_condition_both_models_are_without_it(x64):
+    """From the scores of no class of each, whatever class was bound."""
+    worse = ClassGaussians(jnp.array([0.1, -0.3, 0.4]), jnp.array([0.5, 0.6, 1.5]), VP())
+    auto = Autoguided(CLASSES, worse, Extrapolated(1.5)).given(labels(1, 0))
+    good, bad = ask(CLASSES), ask(worse)
+    assert_allclose(ask(auto.unconditional), good + 1.5 * (good - bad), rtol=1e-12)
+
+
 # ---- by folders --------------------------------------------------------------------------------------
 
 

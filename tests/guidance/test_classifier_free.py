@@ -1,5 +1,6 @@
 """Classifier-free guidance against exact distributions of guided Gaussians, without sampling: everything is affine in the noise."""
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,7 @@ from score_sde.guidance.combinations import Extrapolated
 from score_sde.models.networks import network_score
 from score_sde.models.one_by_one import OneByOne
 from score_sde.models.predictions import NoisePrediction
-from score_sde.models.score import evaluations_of
+from score_sde.models.score import evaluations_of, score_and_variance
 from score_sde.models.thresholding import StaticThreshold, ThresholdedScore
 from score_sde.modes.sample import check, recorded
 from score_sde.samplers.adaptive import AdaptiveSolver
@@ -25,7 +26,7 @@ from score_sde.samplers.grids import log_snr_grid
 from score_sde.samplers.noise import RecordedNoise
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.sde import ReverseSDE
-from score_sde.sde_lib import VP
+from score_sde.sde_lib import VP, expand
 from score_sde.spaces import build_space
 from tests.generation.test_drivers import SHAPE, small
 from tests.models.class_gaussians import ClassGaussians, labels
@@ -135,6 +136,25 @@ def test_weights_that_cost_nothing(network):
         np.testing.assert_array_equal(ask(free.unconditional), expected)
     np.testing.assert_allclose(ask(ClassifierFree(model, Extrapolated(-1.0))), expected, atol=1e-5)
     np.testing.assert_array_equal(ask(guided(model, 2.0).unconditional), expected)
+
+
+@flax.struct.dataclass
+class TellsItsClass(ClassGaussians):
+    """A model whose variance output is the class that it was asked with."""
+
+    def with_variance(self, x, t):
+        return self(x, t), expand(self.condition["label"].astype(x.dtype), x)
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"), [(0.0, [0, 1]), (1.5, [0, 1]), (-1.0, [2, 2])], ids=str
+)
+def test_the_variance_is_that_given_the_class(weight, said):
+    """And with weight -1 that without a class, here the last of three."""
+    model = TellsItsClass(jnp.array([0.5, -1.0, 0.0]), jnp.array([0.25, 0.04, 1.0]), VP())
+    around = guided(model, weight).given(labels(0, 1))
+    _, v = score_and_variance(around, jnp.ones((2, 1)), jnp.array([0.2, 0.7]))
+    np.testing.assert_array_equal(v[:, 0], said)
 
 
 def test_each_image_is_guided_alone(x64):

@@ -15,6 +15,7 @@ from score_sde.likelihood.bits_per_dim import (
     BitsPerDim,
     Measured,
     build_compiled,
+    check_finite,
     measure_bits_per_dim,
 )
 from score_sde.likelihood.dequantization.dequantizer import UniformDequantizer
@@ -116,6 +117,17 @@ def test_standard_error_is_that_of_the_images():
     values = measured.ode.bits_per_dim.mean(axis=0)
     expected = np.sqrt(np.sum((values - values.mean()) ** 2) / 4 / 5)
     assert measured.ode.standard_error == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("nats", "success", "failed"),
+    [([1.0, 1.0], [True, False], 1), ([np.nan, 1.0], [True, True], 1), ([np.inf, 1.0], [False, False], 2)],
+)  # fmt: skip
+def test_what_failed_is_counted_by_image(nats, success, failed):
+    """A value that is not finite, or a finite one of a solver that says it failed."""
+    values = {"ode/nats": np.array(nats), "ode/success": np.array(success)}
+    with pytest.raises(UserError, match=f"^{failed} of 2 likelihoods are not finite"):
+        check_finite(values, config_for(17).likelihood)
 
 
 def test_equal_images_have_noise_of_their_own():

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from score_sde.data.scaling import bits_per_dim_offset
+from score_sde.likelihood.hutch_plus_plus import HutchPlusPlus
 from score_sde.likelihood.log_density import log_density
 from score_sde.likelihood.trace import ExactTrace, GivenProbes, IndependentProbes
 from score_sde.models.exact import GaussianScore, ProductMixtureScore
@@ -195,6 +196,29 @@ def test_entropy_in_the_units_of_images(of_gaussian, ell, bits):
     nats = of_gaussian(model, x)
     measured = -np.asarray(nats) / (16 * math.log(2)) + bits_per_dim_offset(256, True)
     np.testing.assert_allclose(measured, bits, atol=2e-5)
+
+
+class Failed(HutchPlusPlus):
+    """Its own solve, the first of two, is said to have failed."""
+
+    def draw(self, keys, x, integrate):
+        return super().draw(keys, x, integrate)._replace(success=jnp.asarray(False))
+
+
+def test_a_solve_of_the_estimator_counts_and_may_fail():
+    """Evaluations of both solves, counted on the host."""
+    calls = []
+    model = GaussianScore(jnp.zeros(3), jnp.array([0.2, 1.0, 2.0]), jnp.eye(3), VP())
+
+    def counted(x, t):
+        jax.debug.callback(lambda: calls.append(len(x)))
+        return model(x, t)
+
+    result = density(counted, VP(), jnp.ones((2, 3)), Failed(1, 2, 16), eps=1e-3)
+    jax.effects_barrier()
+    assert set(calls) == {2}
+    np.testing.assert_array_equal(result.nfe, len(calls))
+    assert not result.success.any()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,10 @@ from scipy.stats import norm
 from score_sde.data.splits import ImagesInMemory
 from score_sde.guidance.classifier_free import ClassifierFree
 from score_sde.guidance.combinations import Extrapolated
+from score_sde.keys import MeasurementKeys, image_keys
+from score_sde.likelihood import per_image
+from score_sde.likelihood.bound import Bound
+from score_sde.likelihood.log_density import LogDensity
 from score_sde.models.exact import GaussianScore
 from score_sde.sde_lib import VP, expand
 from tests.likelihood.test_bits_per_dim import SIDE, D, config_for, measure, split_of
@@ -74,6 +78,29 @@ def test_evaluations_are_of_the_network():
     for part, guided in ((once.ode, twice.ode), (once.bound, twice.bound)):
         np.testing.assert_allclose(guided.per_image, part.per_image, rtol=1e-5)
         np.testing.assert_array_equal(guided.nfe, 2 * part.nfe)
+
+
+def test_the_decoder_adds_its_error_and_its_evaluations(monkeypatch):
+    """Errors of 3 and 4 nats of independent draws are 5 together; 4 evaluations of the bound and the decoder's 8 are 12, 30 of an ODE and
+    its one are 31."""
+
+    def of(nats, error, nfe):
+        return Bound(*(jnp.full(2, value) for value in (nats, error, nfe)))
+
+    def density(model, x, keys):
+        return LogDensity(jnp.zeros(2), jnp.zeros(2), x, jnp.full(2, 30), jnp.full(2, True))
+
+    monkeypatch.setattr(per_image, "continuous_bound", lambda *_: of(7.0, 3.0, 4))
+    monkeypatch.setattr(per_image, "mean_decoding_term", lambda *_: of(-2.0, 4.0, 8))
+    monkeypatch.setattr(per_image, "build_log_density", lambda *_: density)
+    x = jnp.zeros((2, SIDE, SIDE, 1))
+    keys = image_keys(MeasurementKeys, jax.random.key(0), jnp.arange(2))
+    for decoder, bound, nfe in (("none", (7, 3, 4), 30), ("gaussian", (5, 5, 12), 31)):
+        config = real_config(decoder=decoder, bound_draws=4)
+        arguments = white(), x, x, jnp.zeros(2), keys
+        found = per_image.build_continuous_bound(config, VP())(*arguments)
+        assert tuple(float(found[name][0]) for name in ("nats", "error", "nfe")) == bound
+        assert int(per_image.build_ode(config, VP(), D)(*arguments)["nfe"][0]) == nfe
 
 
 def test_what_the_noise_cost_is_added():

@@ -7,10 +7,12 @@ import pytest
 
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.errors import UserError
+from score_sde.measurements.condition_image import build_condition_image
 from score_sde.models.networks import NETWORKS
 from score_sde.modes import classify, evaluate, likelihood, restore, sample
 from score_sde.restoration.table import table
 from score_sde.sde_lib import VP, build_sde
+from score_sde.spaces import build_space
 from score_sde.training.score_task import train
 from tests.models.gaussian_given_image import ExactNetwork, GaussianGivenImage
 
@@ -132,6 +134,18 @@ def test_likelihoods_are_given_what_is_told(folder):
     expected = entropy / 4 / np.log(2)  # bits a dimension, in the units of the data
     error = 4.9 * np.sqrt(4 / 2 / 256) / 4 / np.log(2)
     assert figures["ode_bits_per_dim"] == pytest.approx(expected, abs=error + 0.01)
+
+
+def test_a_random_mask_is_the_one_that_was_trained():
+    """Of half the pixels of 8x8, whatever the seed of the restoration."""
+    config = of_toy()
+    config.data.image_size = 8
+    config.condition.update(name="random", fraction=0.5)
+    config.seed = 7
+    restored = restore.measurement_of(config, build_space(config))
+    trained = build_condition_image(config).measurement
+    x = np.arange(64, dtype=np.float32).reshape(1, 8, 8, 1)
+    np.testing.assert_array_equal(restored.linear(x), trained.linear(x))
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,18 @@ from scipy.stats import binom
 
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
+from score_sde.evaluation.calibration import PROJECTIONS
 from score_sde.evaluation.similarity import ssim
-from score_sde.restoration.figures import Restored, calibration, fit, nearness, reach
+from score_sde.measurements.matrices import Matrix
+from score_sde.measurements.measurement import Measurement
+from score_sde.restoration.figures import (
+    Restored,
+    all_ranks,
+    calibration,
+    fit,
+    nearness,
+    reach,
+)
 from score_sde.restoration.observed import Observed
 from score_sde.restoration.table import table
 from score_sde.spaces import build_space
@@ -129,6 +139,23 @@ def test_fit_is_of_the_draws_the_mean_and_the_original():
         }
     )
     assert "residual_original" not in fit(Observed(np.ones((2, 1))), of)
+
+
+def test_ranks_are_of_the_originals_among_their_draws():
+    """Two draws on either side of each original, along one direction: along any other two are below it and two above. Of the distances to y
+    those of the originals, in the last column, exceed all draws', and those of the means, in the column before, none."""
+    rng = np.random.default_rng(0)
+    x, direction = 10.0 * rng.normal(size=(2, 2, 2, 1)), rng.normal(size=(2, 2, 1))
+    steps = np.array([-2.0, -1.0, 1.0, 2.0]).reshape(4, 1, 1, 1)
+    restored = Restored(x[:, None] + steps * direction, np.ones((2, 4)))
+    of = np.array([[1.0, 2.0, 3.0, 4.0, 0.0, 9.0], [4.0, 3.0, 2.0, 1.0, 0.0, 9.0]])
+    measurement = Measurement.of(Matrix.of(np.ones((1, 4)), (2, 2, 1)), 1.0)
+    ranks = all_ranks(measurement, Observed(np.ones((2, 1)), x=x), restored, of, 0)
+    np.testing.assert_array_equal(ranks.pop("residual"), [4, 4])
+    del ranks["coverage"]
+    assert len(ranks) == 1 + PROJECTIONS
+    for name, found in ranks.items():
+        np.testing.assert_array_equal(found, [2, 2], err_msg=name)
 
 
 def test_calibration_is_told_of_all_figures_together():

@@ -54,6 +54,20 @@ def test_every_pair_counts_once():
     assert found.value == pytest.approx(14.5)
 
 
+def test_pairs_are_drawn_whatever_the_order_of_the_images():
+    """Ten classes in turn, of ten images each: two images differ in class with probability 90 / 99, and 50 pairs have that mean within
+    5 errors of sqrt(.909 .091 / 50)."""
+    classes = np.arange(100) % 10
+    found = mean_distance(
+        lambda a, b: (a != b).astype(float),
+        lambda rows: classes[rows],
+        100,
+        np.random.default_rng(0),
+        "pairs",
+    )
+    assert found.value == pytest.approx(90 / 99, abs=0.2)
+
+
 def test_distances_of_pairs_are_of_the_images_and_of_the_real_ones():
     """Of equal images 0; of real ones, each white in one other pixel of four, two of four in every pair."""
 

@@ -27,6 +27,12 @@ def test_the_ends():
     assert inception_score(np.zeros((20, 7)), 4).value == pytest.approx(1)
 
 
+def test_parts_hold_all_images():
+    """Of 11 images five and six, each certain to be of another class: 5 and 6, with the mean 5.5 and the error |6 - 5| / 2."""
+    found = inception_score(200.0 * np.eye(11), 2)
+    assert (found.value, found.error) == (pytest.approx(5.5), pytest.approx(0.5))
+
+
 def test_intervals_hold_the_score_of_so_many():
     """In 91..98 % of 200: an error from ten parts needs Student's factor; with 1.96 coverage would be 91.8 %.
 

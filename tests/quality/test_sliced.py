@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from score_sde.quality.assessment import assess
 from score_sde.quality.sliced import sliced_distance, unit_directions
 from tests.quality.conftest import sets
 
@@ -65,6 +66,16 @@ def test_directions_are_of_length_one_and_every_way():
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1.0)
     # A component has mean 0 and variance 1/3: within 4 errors.
     assert np.abs(directions.mean(axis=0)).max() < 4 / np.sqrt(3 * 4000)
+
+
+def test_the_larger_set_is_thinned_at_random():
+    """Ten apart, two modes of 100 images each, and the same of 400 in order: of 200 chosen at random the share f in the wrong mode has the
+    standard deviation .031, and the distance is 3 f 10^2 and a few hundredths, below 46 at 5 of them; of the first 200 it is 150."""
+    rng = np.random.default_rng(4)
+    modes = np.array([[0.0, 0.0], [10.0, 0.0]])
+    x, real = (np.repeat(modes, n, axis=0) + rng.normal(size=(2 * n, 2)) for n in (100, 400))
+    for first, second in ((x, real), (real, x)):
+        assert assess(first, second, 3, 0).figures["mind"].value < 46
 
 
 def test_sets_of_other_sizes_are_refused():

@@ -1,5 +1,7 @@
 """The twisted diffusion sampler against the Gaussian distribution of its chain, by a recursion of matrices, in float64."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,6 +126,37 @@ def test_effective_size_and_uniform_numbers():
     assert_allclose(sizes, [4.0, 1.0, 16 / 6], rtol=1e-6)
     assert_allclose(uniform(jnp.array([0.0, -40.0])), [0.5, 0.0])
     assert float(uniform(jnp.asarray(9.0))) < 1
+
+
+def test_particles_are_resampled_below_the_threshold_only():
+    """Half of 4 particles: weights of effective size 1 / (.97^2 + 3 .01^2) = 1.06 are resampled, to their mean of 1/4 each, and those of
+    1 / (.4^2 + 3 .2^2) = 3.57 are kept. In the middle of the offsets the quantiles .125, .375, ... are all of the first particle."""
+    sampler = TDS(VP(), particles=4, threshold=0.5)
+    weights = jnp.log(jnp.array([[0.97, 0.01, 0.01, 0.01], [0.4, 0.2, 0.2, 0.2]]))
+    state = dataclasses.replace(sampler.begin(jnp.zeros((2, 1))), log_weights=weights)
+    taken, after = sampler._resampled(lambda step, slot, like: 0.0 * like, 0, state)
+    np.testing.assert_array_equal(taken, [[0, 0, 0, 0], [0, 1, 2, 3]])
+    np.testing.assert_array_equal(after.log_weights, [np.zeros(4), weights[1]])
+    assert_allclose(after.log_evidence, [np.log(1 / 4), 0.0], rtol=1e-6)
+    assert_allclose(after.least_size, [1.0625, 1 / 0.28], rtol=1e-3)
+
+
+@pytest.mark.parametrize("k", [0, STEPS - 1])
+def test_no_noise_is_used_twice(k):
+    """Of particles resampled by the number that later chooses one, the choice would not be random."""
+    score, grid, noise = setting(1)
+    asked = []
+
+    def noted(step, slot, like):
+        asked.append((int(step), slot))
+        return noise(step, slot, like)
+
+    sampler = TDS(VP(), particles=4)
+    jax.make_jaxpr(lambda x: sampler.step(score, grid, noted, k, sampler.begin(x)))(
+        jnp.zeros((2, 2))
+    )
+    assert len(asked) >= 3
+    assert len(set(asked)) == len(asked)
 
 
 def test_evaluations_are_counted():
