@@ -33,8 +33,6 @@ SHAPES = {
     "sampling.sampler": "ddim",
     "sampling.exponential.num_steps": 10,
     "sampling.grid.name": "log_snr",
-    # Images of two channels cannot be saved as pictures.
-    "sampling.save": "npz",
 }
 
 

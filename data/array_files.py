@@ -9,11 +9,13 @@ import numpy as np
 
 from score_sde.data.builders import DatasetError
 from score_sde.data.image_shape import image_shape
-from score_sde.data.numpy_files import in_words, read_arrays
+from score_sde.data.numpy_files import NumpyFile, in_words, read_arrays
 from score_sde.errors import UserError
 from score_sde.files import user_path
+from score_sde.quoting import quoted
 
 PART = 1024  # images checked at once
+NUM_LEVELS = "num_levels"  # of the images in a file: what other programs scale them to 0 ... 255 by
 
 
 def read_images(
@@ -23,10 +25,11 @@ def read_images(
 
     Raises:
       UserError: the file cannot be read or has none of the keys, or the array does not have the shape of the config's
-        images or holds anything but finite real numbers in this machine's byte order.
+        images or holds anything but finite real numbers in this machine's byte order; or the file says that the images are
+        originals beside draws, or have another number of levels.
     """
     try:
-        file = read_arrays(user_path(path), keys)
+        file = read_arrays(user_path(path), (*keys, NUM_LEVELS))
     except DatasetError as error:
         raise UserError(f"{field}={path!r} cannot be read as an .npz file: {error}") from error
     key = next((key for key in keys if key in file.arrays), None)
@@ -34,6 +37,8 @@ def read_images(
         raise UserError(
             f"{field}={path!r} has {in_words(file.others)}, expected {' or '.join(keys)}"
         )
+    refuse_originals(f"{field}={path!r}", file, key)
+    check_num_levels(config, f"{field}={path!r}", file)
     array = file.arrays[key]
     expected = image_shape(config.data)
     if array.ndim != 4 or array.shape[1:] != expected or not len(array):
@@ -49,6 +54,28 @@ def read_images(
             "array.astype(array.dtype.newbyteorder('='))"
         )
     return key, array
+
+
+def refuse_originals(what: str, file: NumpyFile, key: str) -> None:
+    """Refuse a file of --mode restore or interpolate from before its originals had a name of their own."""
+    for results in ("draws", "frames"):
+        if key == "images" and results in file.others:
+            raise UserError(
+                f"{what} has `{results}` beside `images`, which are the originals, as --mode restore and --mode interpolate wrote them: save "
+                f"the images that you mean, of `{results}` as levels, alone as `images` of another file"
+            )
+
+
+def check_num_levels(config: Any, what: str, file: NumpyFile) -> None:
+    """Refuse a file that says its images have another number of levels, since too few of them would all look almost black."""
+    if NUM_LEVELS not in file.arrays:
+        return
+    stated, num_levels = file.arrays[NUM_LEVELS], config.data.num_levels
+    if stated.shape or stated != num_levels:
+        raise UserError(
+            f"{what} has images of {NUM_LEVELS}={quoted(stated.tolist())}, and data.num_levels={num_levels}: give images of as many levels, or "
+            f"convert these and save them with {NUM_LEVELS}={num_levels}"
+        )
 
 
 def check_real(what: str, array: np.ndarray) -> None:

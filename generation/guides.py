@@ -20,7 +20,7 @@ from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.classifier_task import init_classifier
 from score_sde.training.folder_weights import folder_weights
 from score_sde.training.known_classes import check_same_classes, known_classes
-from score_sde.training.recorded_config import read_config
+from score_sde.training.recorded_config import read_config, recorded_classes
 from score_sde.training.trained_score import EXACT, load_score_model
 from score_sde.unfinished import newest_file
 
@@ -57,6 +57,15 @@ def sampled_classes(config: Any) -> int:
     if condition_names(config) or not guidance.classifier:
         return config.model.num_classes if "label" in condition_names(config) else 0
     return config_in("classifier", guidance).noisy_classifier.num_classes
+
+
+def classes_of_samples(config: Any, workdir: Path) -> tuple[str, ...]:
+    """The class names of the samples in the order of their labels: the network's or, if it has none, those of the classifier that guides it."""
+    classifier = config.sampling.guidance.classifier
+    known = known_classes(config, workdir)
+    if known or not classifier or condition_names(config):
+        return known
+    return recorded_classes(user_path(classifier))
 
 
 def check_guides(config: Any, sde: SDE) -> None:

@@ -30,12 +30,14 @@ from score_sde.unfinished import (
 
 IMAGES = "images"  # the array that every batch has, besides others (b, ...)
 LABELS = "labels"  # the classes of all images, if they were conditioned on them
-NUM_LEVELS = "num_levels"  # of the images: what other programs scale them to 0 ... 255 by
+CLASS_NAMES = "class_names"  # in the order of the labels, if they are known
 ARRAYS = ".npz"  # appended to the name of a folder of pictures: the file of their other arrays
 
 
 class SampleFiles(Unfinished, Protocol):
     """A store of batches that becomes the result."""
+
+    def of_all_commands(self, seconds: float) -> dict[str, Any]: ...
 
     def finish(self, folder: Path, stem: str, num_batches: int, **of_all: np.ndarray) -> Path:
         """Write all that was saved, and `of_all`, arrays about all images, under an unused name; remove the unfinished batches.
@@ -143,9 +145,13 @@ SAVES: dict[str, Callable[[Path, dict[str, Any], int | None], SampleFiles]] = {
 }
 
 
-def check_save(save: str, num_levels: int | None) -> None:
-    """Refuse .png files for data without levels, or with more levels than 8 bits distinguish."""
+def check_save(save: str, num_levels: int | None, num_channels: int) -> None:
+    """Refuse .png files for data without levels, with more levels than 8 bits distinguish, or neither grey nor RGB."""
     if save == "png" and not (num_levels and num_levels <= 256):
         raise ConfigError(
             f"sampling.save='png' with data.num_levels={num_levels or 0}: such files hold 2 to 256 levels; set save='npz'"
+        )
+    if save == "png" and num_channels not in (1, 3):
+        raise ConfigError(
+            f"sampling.save='png' with data.num_channels={num_channels}: such files hold one channel or three; set save='npz'"
         )

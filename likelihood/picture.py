@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from score_sde.files import write_whole
 from score_sde.likelihood.bits_per_dim import BitsPerDim
 
 EXTREMES = 12  # number of most likely and of least likely images
@@ -33,9 +34,7 @@ def save_likelihood_picture(
     images = shades(split.take([*low, *high]).images, num_levels)
     costs = measured.best.per_image[[*low, *high]]
     draw_rows(halves[1], images, costs, len(low))
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=110)
-    partial.replace(path)
+    write_whole(path, lambda file: figure.savefig(file, dpi=110, format="png"), durable=False)
 
 
 def draw_histogram(axes, measured: BitsPerDim) -> None:

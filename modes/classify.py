@@ -66,6 +66,10 @@ def check(config: Any, sde: SDE) -> None:
         raise ConfigError(
             f"likelihood.anomalies={config.likelihood.anomalies!r} has no effect with --mode classify; leave it out"
         )
+    if config.likelihood.save_latents:
+        raise ConfigError(
+            "likelihood.save_latents=True with --mode classify, which writes no latents; leave it out, or use --mode likelihood"
+        )
     if not config.model.num_classes:
         check_classifier(config)
 
@@ -156,6 +160,7 @@ class Costs(NamedTuple):
 def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes: int) -> Costs:
     """Measure the costs, resuming from the batches of each class that an interrupted run has finished."""
     nats, steps, leftovers, seconds = [], [], [], 0.0
+    by_others = dict[str, Any]()
     compiled = build_compiled(config, sde, math.prod(split.shape))
     images = hash_of_some(split)
     models = models_of_classes(config, sde, workdir, num_classes)
@@ -177,10 +182,12 @@ def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes
         nats.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
         leftovers.append(unfinished)
         steps.append(loaded.checkpoint_step)
-        seconds += measured.seconds
+        of_all = unfinished.of_all_commands(measured.seconds)
+        seconds += of_all.pop("seconds")
+        by_others |= of_all
     # A single step for one network, or a list with one per class.
     step = steps[0] if config.model.num_classes else steps
-    recorded = {**loaded.recorded, "checkpoint_step": step}
+    recorded = {**loaded.recorded, "checkpoint_step": step, **by_others}
     return Costs(np.stack(nats), recorded, seconds, leftovers)
 
 

@@ -20,7 +20,7 @@ from score_sde.features.classifier import CLASSIFIER
 from score_sde.features.extractors import PIXELS, Extractor, check_features
 from score_sde.files import user_path, write_whole
 from score_sde.generation.conditions import labels_of_samples
-from score_sde.generation.guides import sampled_classes
+from score_sde.generation.guides import classes_of_samples, sampled_classes
 from score_sde.machine import check_memory
 from score_sde.modes import sample
 from score_sde.modes.evaluated_samples import (
@@ -55,7 +55,7 @@ from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
-from score_sde.training.known_classes import known_classes
+from score_sde.training.changed_since import changed_since_training, in_data
 from score_sde.training.trained_score import load_score_model
 from score_sde.unfinished import all_hosts_meet, unused
 
@@ -105,12 +105,12 @@ def run(
     if options.images:
         images = image_set(config, splits, "images")
         extractor, of_split_kept, reference = opened(images.num_images, images.labels)
-        evaluated = given(config, extractor, images, of_split_kept)
+        evaluated = given(config, workdir, extractor, images, of_split_kept)
     else:
         if not config.sampling.start_images:
             say_signal_left(sde)
         loaded = load_score_model(config, sde, workdir)
-        labels = functools.partial(labels_of_samples, config, known_classes(config, workdir))
+        labels = functools.partial(labels_of_samples, config, classes_of_samples(config, workdir))
         extractor, of_split_kept, reference = opened(config.sampling.num_images, labels)
         evaluated, unfinished = drawn(config, sde, workdir, loaded, extractor, configured)
     x = evaluated.features.of_images
@@ -136,6 +136,8 @@ def run(
             str(label): with_intervals(of.figures) for label, of in classes.items()
         }
     figures["seconds"] = time.perf_counter() - began
+    if unfinished is not None:
+        figures |= unfinished.of_all_commands(figures["seconds"])
     all_hosts_meet("evaluation")
     if jax.process_index() == 0:
         figures |= write(config, workdir, evaluated.images, splits, kept)
@@ -167,11 +169,14 @@ def open_early(
     return extractor, of_split_kept, reference
 
 
-def given(config: Any, extractor: Extractor, images: ImageSet, of_split_kept: OfSplit) -> Evaluated:
-    """The images named by config.evaluation.images, with their features."""
+def given(
+    config: Any, workdir: Path, extractor: Extractor, images: ImageSet, of_split_kept: OfSplit
+) -> Evaluated:
+    """The images named by config.evaluation.images, with their features; the record of the images of the splits."""
     named = config.evaluation.images
     features = of_split_kept(named, 0) if named in SPLITS else features_of(extractor, images)
-    return Evaluated(images, features, {})
+    changes = changed_since_training(config, workdir).items()
+    return Evaluated(images, features, {name: of for name, of in changes if in_data(name)})
 
 
 def refuse_early(

@@ -20,7 +20,7 @@ from score_sde.generation.conditions import (
 )
 from score_sde.generation.denoising_errors import optimal_variance
 from score_sde.generation.generate import Generated, StartImages, build_generator
-from score_sde.generation.guides import load_guides
+from score_sde.generation.guides import classes_of_samples, load_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.generation.start_images import load_start_images
 from score_sde.models.networks import condition_names
@@ -32,7 +32,6 @@ from score_sde.samplers.configured import configure
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
-from score_sde.training.known_classes import known_classes
 from score_sde.training.trained_score import LoadedScore
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet
 
@@ -61,7 +60,7 @@ def drawn(
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
     if configured.note:
         say(configured.note)
-    classes = known_classes(config, workdir)
+    classes = classes_of_samples(config, workdir)
     start_images = load_start_images(config, space, classes)
     generator = build_generator(config, sde, space.shape, start_images, configured, classes)
     depends_on = {**sample.identity(config, workdir, loaded), **extractor.convention}
@@ -100,6 +99,8 @@ def drawn(
         **loaded.recorded,
         "sde": config.sde.name,
         **configured.settings,
+        "one_by_one": sampling.one_by_one,
+        "truncate": sampling.truncate,
         **sample.recorded(config),
     }
     number = reused(config, classes, start_images)

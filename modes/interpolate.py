@@ -143,7 +143,7 @@ def write(
     """Write the frames (pairs, frames, h, w, c) as arrays and as a picture with rows of first image, frames, second image."""
     folder = workdir / "interpolation"
     arrays = unused(folder, f"{config.interpolation.split}-{weights}", ".npz")
-    write_whole(arrays, lambda file: np.savez(file, frames=rows, images=x))
+    write_whole(arrays, lambda file: np.savez(file, frames=rows, originals=x))
     if not config.data.num_levels:
         return {"arrays": str(arrays)}
     shown = np.concatenate([x[0::2, None], rows, x[1::2, None]], axis=1)

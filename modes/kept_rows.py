@@ -11,7 +11,9 @@ import jax
 
 from score_sde.devices import of_first_host
 from score_sde.files import parse_json, write_whole
+from score_sde.json_output import note
 from score_sde.progress import say
+from score_sde.results import finite
 from score_sde.unfinished import UnfinishedFolder, digest_of
 from score_sde.version import in_words, made_by
 
@@ -37,7 +39,7 @@ class Task(NamedTuple):
 
 
 def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
-    """The figures of all rows: read if stored already, else computed and stored."""
+    """The figures of all rows: read if stored already, else computed, reported and stored; --json has those that are read too."""
     paths = [folder / f"{digest_of(task.identity)}.json" for task in tasks]
     # Read before the first row is computed, so that all hosts see the same rows.
     there = of_first_host([stored(path) for path in paths])
@@ -55,6 +57,8 @@ def made(tasks: list[Task], folder: Path) -> list[dict[str, Any]]:
                 write_whole(path, json.dumps(figures).encode())
             if unfinished is not None:
                 unfinished.remove()
+        else:
+            note(finite(figures))
         found.append(figures)
     return found
 

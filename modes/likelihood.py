@@ -203,6 +203,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
     measured, unfinished = measure(config, split, "split")
     figures = {**described(config, loaded, measured), **summary(measured)}
+    figures |= unfinished.of_all_commands(measured.seconds)
     if config.model.name == EXACT and measured.ode is not None and not decodes(config):
         figures |= distance_to_truth(
             config, sde, loaded.model, split, measured.ode, measured.latents

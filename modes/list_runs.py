@@ -18,7 +18,7 @@ WRITTEN = ("config.json", "environment.jsonl", "metrics.jsonl", "results.jsonl",
 """Every folder in which something was trained or measured has at least one of these."""
 DEFAULT = Path("runs")
 WIDEST = 100  # characters per line
-LAWS = ("ode", "bound")  # the likelihood of the ODE, and the bound on that of the SDE
+LAWS = ("ode", "bound")  # the likelihood of the ODE, and the bound on one
 
 
 class Figure(NamedTuple):
@@ -161,6 +161,8 @@ def last(path: Path, name: str) -> float | None:
 def likelihood(folder: Path) -> tuple[Figure, str] | tuple[None, None]:
     """Bits/dim of the last measurement, and which of LAWS it belongs to."""
     for row in newest_first(folder / "results.jsonl", '"likelihood"'):
+        if of_other_images(row):
+            continue
         for law in LAWS:
             found = figure(row, f"{law}_bits_per_dim", f"{law}_standard_error")
             if row.get("mode") == "likelihood" and found is not None:
@@ -172,6 +174,8 @@ def quality(folder: Path, config: Row) -> tuple[Figure, str | None] | tuple[None
     """The newest Frechet distance and its features: of the last evaluation, else of training, with the config's features."""
     for row in newest_first(folder / "results.jsonl", '"evaluate"'):
         found = figure(row, "frechet", "frechet_error")
+        if of_other_images(row):
+            continue
         # An evaluation of given images says nothing about the network.
         if row.get("mode") == "evaluate" and not row.get("images") and found is not None:
             return found, row.get("features")
@@ -181,6 +185,11 @@ def quality(folder: Path, config: Row) -> tuple[Figure, str | None] | tuple[None
             options = config.get("evaluation")
             return found, options.get("features") if isinstance(options, dict) else None
     return None, None
+
+
+def of_other_images(row: Row) -> bool:
+    """Whether the images differ from those of the training, such as those of one class by data.label (training/changed_since.py)."""
+    return any(name.startswith("data.") for name in row)
 
 
 def figure(row: Row, name: str, error: str) -> Figure | None:
@@ -226,7 +235,9 @@ def in_words(folder: Path, runs: Sequence[Run]) -> str:
     lines = ["  ".join(placed(row, widths)).rstrip() for row in rows]
     below = []
     if any(run.law == "bound" for run in runs):
-        below.append("<: the SDE's bound on bits/dim; otherwise the ODE's bits/dim")
+        below.append(
+            "<: a bound on bits/dim, of the SDE or of its chain; otherwise the ODE's bits/dim"
+        )
     return "\n".join([*lines, *below])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from score_sde.errors import UserError
+from score_sde.training import lock
 from score_sde.training.checkpoints import Checkpoints, checkpoint_folder, saved_steps
 from score_sde.training.recorded_config import FILE, record_config
 from score_sde.training.state import TrainState
@@ -24,24 +25,23 @@ def saved(state: TrainState, config: Any, workdir: Path, classes: Sequence[str] 
 
 @contextlib.contextmanager
 def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
-    """Refuse a folder that has checkpoints; restore the folder to its former state if an error occurs inside.
+    """Hold the lock of a folder without checkpoints; restore the folder to its former state if an error occurs inside.
 
     Raises:
-      UserError: the folder has checkpoints.
+      UserError: the folder has checkpoints, or another process is training in it.
     """
     folder = checkpoint_folder(workdir)
-    if saved_steps(folder):
-        raise UserError(
-            f"{folder} already has checkpoints, and a new one would be mixed with them; give another --workdir"
-        )
-    had_config = (workdir / FILE).exists()
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        if not had_config:
-            (workdir / FILE).unlink(missing_ok=True)
-        # An empty folder was created for this command.
-        with contextlib.suppress(OSError):
-            workdir.rmdir()
-        raise
+    new = [name for name in (FILE, lock.FILE) if not (workdir / name).exists()]
+    # Held until the end: a training that has yet to save its first checkpoint would lose it.
+    with lock.alone_in(workdir):
+        if saved_steps(folder):
+            raise UserError(
+                f"{folder} already has checkpoints, and a new one would be mixed with them; give another --workdir"
+            )
+        try:
+            yield
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            for name in new:
+                (workdir / name).unlink(missing_ok=True)
+            raise

@@ -194,10 +194,12 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
         "sde": config.sde.name,
         "data": config.data.name,
         **configured.settings,
+        "one_by_one": config.sampling.one_by_one,
         **recorded(config),
         "seed": config.seed,
         "seconds": time.perf_counter() - began,
     }
+    figures |= store.of_all_commands(figures["seconds"])
     all_hosts_meet("restored")
     if jax.process_index() == 0:
         figures |= write(config, workdir, space, measurement, observed, restored, ranks)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL.Image import Image
 
 from score_sde.configs.default import check_options
+from score_sde.data.array_files import NUM_LEVELS
 from score_sde.data.mixture import mixture_parameters
 from score_sde.devices import check_batch
 from score_sde.evaluation.pictures import save_grid
@@ -21,8 +22,8 @@ from score_sde.generation.conditions import build_conditions, labels_of_samples
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guided import beside_weight, is_guided
-from score_sde.generation.guides import ages_of, load_guides, sampled_classes
-from score_sde.generation.sample_files import IMAGES, LABELS, NUM_LEVELS, SAVES, check_save
+from score_sde.generation.guides import ages_of, classes_of_samples, load_guides, sampled_classes
+from score_sde.generation.sample_files import CLASS_NAMES, IMAGES, LABELS, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_conditions import own_of_start_images
 from score_sde.generation.start_images import check_start_images, load_start_images
@@ -76,7 +77,7 @@ def check_sampling(config: Any, sde: SDE) -> tuple[Configured, ...]:
     check_sampled_score(config, sde, build_space(config))
     build_conditions(config)
     choose("sampling.save", sampling.save, SAVES)
-    check_save(sampling.save, config.data.num_levels)
+    check_save(sampling.save, config.data.num_levels, config.data.num_channels)
     configured = configure(sampling, sde, stand_in(config, sde))
     if configured.any_time:
         refuse_discrete(config, sde, f"sampling.sampler={sampling.sampler!r}")
@@ -93,7 +94,7 @@ def run(
     loaded, space = load_score_model(config, sde, workdir), build_space(config)
     guides = load_guides(config, sde, workdir)
     model = sampled_score(config, sde, space, loaded.model, guides)
-    classes = known_classes(config, workdir)
+    classes = classes_of_samples(config, workdir)
     start_images = load_start_images(config, space, classes)
     if configured is None:
         configured = configure(sampling, sde, optimal_variance(config, sde, loaded, workdir))
@@ -127,8 +128,11 @@ def run(
         "seed": config.seed,
         **recorded(config),
     }
+    figures |= files.of_all_commands(figures["seconds"])
     # Stored so that --mode evaluate knows the class of each image when these files are its evaluation.images.
     of_all = {LABELS: labels_of_samples(config, classes)} if sampled_classes(config) else {}
+    if of_all and classes:
+        of_all[CLASS_NAMES] = np.asarray(classes)
     if space.num_levels is not None:
         of_all[NUM_LEVELS] = np.asarray(space.num_levels)
     all_hosts_meet("samples")

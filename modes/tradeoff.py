@@ -20,6 +20,7 @@ from score_sde.data.fingerprint import hash_of_some
 from score_sde.errors import ConfigError
 from score_sde.files import write_whole
 from score_sde.generation.guided import scores_a_call
+from score_sde.json_output import note
 from score_sde.modes import evaluate, likelihood, sample
 from score_sde.modes.evaluated_samples import drawn
 from score_sde.modes.kept_rows import Made, Task, made, of_other_versions
@@ -225,6 +226,7 @@ def run(config: Any, sde: SDE, workdir: Path, plan: list[Planned]) -> dict[str, 
         write_whole(picture.with_suffix(".md"), text.encode())
         written = {"table": str(picture.with_suffix(".md")), "picture": str(picture)}
         show(f"{text}\n{written['table']}\n{written['picture']}")
+        note({"mode": "tradeoff", **written})
     return {"mode": "tradeoff", "rows": found, **written}
 
 
@@ -246,6 +248,7 @@ def of_sampler(judge: Judge, one: Planned, sde: SDE, workdir: Path, loaded: Load
             **judge.figures(evaluated.features.of_images, evaluated.images.strata),
             "seconds": time.perf_counter() - began,
         }
+        figures |= unfinished.of_all_commands(figures["seconds"])
         all_hosts_meet("a row")
         report(workdir, figures, line_of(figures))
         return Made(figures, unfinished)

@@ -16,10 +16,12 @@ from score_sde.sde_lib import SDE
 from score_sde.training.augmentation import check_augmentation
 from score_sde.training.classifier_task import check_classifier_training
 from score_sde.training.few_step_tasks import check_consistency, check_mean_flow
+from score_sde.training.init_from import check_source
 from score_sde.training.kinds import KINDS
+from score_sde.training.lock import check_free
 from score_sde.training.losses import build_loss
 from score_sde.training.objective import check_label_dropout
-from score_sde.training.score_task import train
+from score_sde.training.score_task import check_begins, train
 from score_sde.training.settings import check_config
 from score_sde.training.task import Evaluator
 from score_sde.training.times import build_times
@@ -83,6 +85,10 @@ def run(config: Any, sde: SDE, workdir: Path, samplers: Drawn | None = None) -> 
     if kind.draws:
         say_signal_left(sde)
     if config.training.quality_freq:
+        # Refused now, since the features of the real images can take long.
+        if not check_begins(config, workdir):
+            check_source(config)
+        check_free(workdir)
         evaluators["quality"] = quality_of(config, sde, workdir, samplers.quality)
     # Real-valued data have no pixel levels to show, and a classifier draws nothing.
     if config.training.snapshot_freq and config.data.num_levels and kind.draws:

@@ -27,7 +27,7 @@ from score_sde.data.splits import Datasets, ImagesOnDisk, Split
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
-from score_sde.generation.sample_files import ARRAYS, LABELS
+from score_sde.generation.sample_files import ARRAYS, CLASS_NAMES, LABELS
 from score_sde.quality.strata import Strata, strata_in_turn, strata_of
 from score_sde.training.same_data import check_same_data
 from score_sde.unfinished import changed
@@ -139,17 +139,21 @@ def of_file(
 def labels_in(
     what: str, path: Path, count: int, class_names: tuple[str, ...] | None
 ) -> np.ndarray | None:
-    """The labels in an .npz file of `count` images; None if it has none."""
-    arrays = read_arrays(path, (LABELS,)).arrays
+    """The labels in an .npz file of `count` images, by the data's numbers if it names their classes; None if it has none."""
+    arrays = read_arrays(path, (LABELS, CLASS_NAMES)).arrays
     if LABELS not in arrays:
         return None
-    found = as_labels(path, LABELS, arrays[LABELS])
+    found, names = as_labels(path, LABELS, arrays[LABELS]), arrays.get(CLASS_NAMES)
+    if names is not None and names.ndim == 1 and class_names:
+        check_labels(what, found, count, names.tolist())
+        used, places = np.unique(found, return_inverse=True)
+        return numbered_as(what, "class", places, names[used].tolist(), class_names)
     check_labels(what, found, count, class_names)
     return found
 
 
 def check_labels(
-    what: str, labels: np.ndarray, count: int, class_names: tuple[str, ...] | None
+    what: str, labels: np.ndarray, count: int, class_names: Sequence[str] | None
 ) -> None:
     """Refuse labels that are not one for each of `count` images, or not of these classes."""
     if len(labels) != count:

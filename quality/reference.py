@@ -15,6 +15,7 @@ from score_sde.data.splits import Datasets
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features, build_extractor
 from score_sde.files import user_path
+from score_sde.generation.guides import classes_of_samples
 from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, numbered_as, of_split
 from score_sde.quality.statistics_files import (
     KeptFeatures,
@@ -23,7 +24,6 @@ from score_sde.quality.statistics_files import (
     read_statistics,
 )
 from score_sde.quality.strata import Strata, strata_of
-from score_sde.training.known_classes import known_classes
 from score_sde.training.same_data import check_same_data
 
 OfSplit = Callable[[str, int], Features]
@@ -68,8 +68,8 @@ class Opened(NamedTuple):
 
 
 def load_splits(config: Any, workdir: Path) -> Datasets:
-    """Load the data, with classes numbered as by the network in the working directory."""
-    return data.load(config, classes=known_classes(config, workdir))
+    """Load the data, with classes numbered as those of samples of the network in the working directory."""
+    return data.load(config, classes=classes_of_samples(config, workdir))
 
 
 def open_reference(config: Any, workdir: Path, splits: Datasets | None = None) -> Opened:

@@ -33,6 +33,9 @@ def cell(value: Any) -> str:
     return text(value if isinstance(value, str) else json.dumps(value, default=str))
 
 
+DATE = "date (UTC)"  # the heading of moments, since records have them in UTC
+
+
 def moment(value: Any) -> str:
     """A date and time, truncated to minutes."""
     return cell(value[:16].replace("T", " ") if isinstance(value, str) else value)
@@ -61,7 +64,7 @@ def rows_as_table(rows: Sequence[Row], leave_out: Iterable[str] = ()) -> str:
     shown = [
         [(moment if name == "date" else cell)(row.get(name)) for name in names] for row in rows
     ]
-    return table(list(names), shown)
+    return table([DATE if name == "date" else name for name in names], shown)
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> str:

@@ -11,6 +11,7 @@ from score_sde.configs.default import get_config
 from score_sde.reports.chart import short
 from score_sde.reports.curves import training
 from score_sde.reports.elements import (
+    DATE,
     cell,
     moment,
     notes,
@@ -127,8 +128,9 @@ def tiles(folder: Folder) -> str:
         for law in ("ode", "bound"):
             value = number(row.get(f"{law}_bits_per_dim"))
             if value is not None:
-                name = "bits/dim, the ODE's" if law == "ode" else "bits/dim, the SDE's bound"
-                found.append((f"{value:.3f}", name))
+                bounded = row.get("bound_on", "the SDE's")
+                name = "the ODE's" if law == "ode" else f"bound on {bounded}"
+                found.append((f"{value:.3f}", f"bits/dim, {name}"))
         break
     listed = "".join(f"<li><b>{value}</b><span>{text(name)}</span></li>" for value, name in found)
     return f'<ul class="tiles">{listed}</ul>' if listed else ""
@@ -181,7 +183,7 @@ def likelihoods(results: list[Row]) -> str:
     if not rows:
         return ""
     heads = [
-        "date",
+        DATE,
         "step",
         "images",
         "ODE bits/dim",

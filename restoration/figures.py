@@ -54,11 +54,11 @@ def nearness(space: Space, observed: Observed, restored: Restored) -> dict[str, 
 
     Processes one image at a time, so that only its draws are held in float64.
     """
-    if observed.images is None:
+    if observed.originals is None:
         return {}
     measures = {"rms": rms} if space.range is None else {"psnr": psnr, "ssim": ssim}
     found: dict[str, list[float]] = {}
-    for stored, draws in zip(observed.images, restored.draws, strict=True):
+    for stored, draws in zip(observed.originals, restored.draws, strict=True):
         original = np.asarray(space.encode_middle(jnp.asarray(stored[None])))
         for shown, images in (("mean", draws.mean(axis=0, keepdims=True)), ("draw", draws)):
             pair = images, original

@@ -21,6 +21,7 @@ from score_sde.samplers.configured import (
     common_settings,
     configure,
     needs_errors,
+    pc_options,
     pc_settings,
     published,
 )
@@ -211,7 +212,7 @@ def unread(method: str, sampling: Any, settings: dict[str, Any]) -> str:
     """A note on options of the predictor-corrector that are set and are not among the `settings` of the method's own sampler."""
     defaults = SamplingOptions.defaults()
     defaults.pc = PCOptions.defaults()
-    given, usual = pc_settings(sampling), pc_settings(defaults)
+    given, usual = pc_options(sampling), pc_options(defaults)
     ignored = [name for name in given if name not in settings and given[name] != usual[name]]
     if not ignored:
         return ""

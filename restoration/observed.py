@@ -36,8 +36,8 @@ class Observed(NamedTuple):
     """Class labels (n,) on which the model is conditioned."""
     x: np.ndarray | None = None
     """The measured x_0 (n, h, w, c), dequantized and scaled as in training."""
-    images: np.ndarray | None = None
-    """The images as stored."""
+    originals: np.ndarray | None = None
+    """The measured images as stored; in files not called `images`, which options read as results."""
     texts: np.ndarray | None = None
     """Texts (n, l) on which the model is conditioned, as word indices."""
 

@@ -36,8 +36,8 @@ def save_restored(
     n = min(COLUMNS, len(observed.y))
     draws, spread = restored.draws[:n, :DRAWS], restored.std[:n]
     shown = [as_images(measurement, observed.y[:n]), *draws.swapaxes(0, 1), restored.mean[:n]]
-    if observed.images is not None:
-        shown.insert(0, np.asarray(space.encode_middle(jnp.asarray(observed.images[:n]))))
+    if observed.originals is not None:
+        shown.insert(0, np.asarray(space.encode_middle(jnp.asarray(observed.originals[:n]))))
     assert space.range is not None
     low, high = space.range
     white = float(spread.max()) / (high - low)

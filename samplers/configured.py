@@ -37,6 +37,9 @@ from score_sde.shapes import Points
 
 OPTIMAL = "ancestral_sampling_optimal"
 IN_TIME = ("deis_t_2", "deis_t_3")  # polynomials in t of more than first degree
+OF_CORRECTOR = ("snr", "n_steps_each")  # fields of config.sampling that only a corrector reads
+OF_GRID = {"rho": ("rho",), "times": ("times",), "dp": ("candidates",)}
+"""Fields of config.sampling.grid that the grid of a name reads."""
 STABLE = {1: 1.5, 2: 2.0}
 """The largest h^2 |f| dt of a first step of the reverse SDE by solvers of one and of two evaluations a step.
 
@@ -70,6 +73,8 @@ def predictor_corrector(problem: Problem) -> Configured:
         else langevin_grid(problem, pc.num_steps)
     )
     settings = {**pc_settings(options), "grid": problem.grid_name(problem.small_steps)}
+    if options.noise_removal:
+        settings["noise_removal_by"] = last
     return Configured(sampler, grid, settings, last == "tweedie", any_time=False)
 
 
@@ -83,9 +88,15 @@ def langevin_grid(problem: Problem, num_times: int) -> Points:
     return jnp.concatenate([grid[:1], grid])
 
 
+def pc_options(options: Any) -> dict[str, Any]:
+    """All options of a predictor-corrector."""
+    return {**options.pc, **{name: options[name] for name in OF_CORRECTOR}}
+
+
 def pc_settings(options: Any) -> dict[str, Any]:
-    """The settings of a predictor-corrector, for the record."""
-    return {**options.pc, "snr": options.snr, "n_steps_each": options.n_steps_each}
+    """The settings of a predictor-corrector, for the record: without a corrector, none of its options."""
+    unused = OF_CORRECTOR if options.pc.corrector == "none" else ()
+    return {name: of for name, of in pc_options(options).items() if name not in unused}
 
 
 def published(
@@ -270,6 +281,7 @@ def common_settings(problem: Problem, grid: str = "") -> dict[str, Any]:
         "noise_removal": options.noise_removal,
         "threshold": options.threshold,
         **{name: options[name] for name, on in used.items() if on},
+        **{f"grid_{name}": options.grid[name] for name in OF_GRID.get(grid, ())},
     }
 
 

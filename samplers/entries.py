@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -179,6 +180,15 @@ FEW_STEPS: dict[str, Entry] = {
     for entry in (few_steps("consistency", "rho", stochastic=True), few_steps("mean_flow", "uniform"))
 }  # fmt: skip
 """Samplers for networks trained for few steps."""
+
+
+@functools.cache
+def set_by_entries() -> set[str]:
+    """Fields of config.sampling that a run of a list sets, whatever their values in the config."""
+    found = set[str]()
+    for entry in (*ENTRIES.values(), *FEW_STEPS.values()):
+        found |= {*(entry.with_tolerance(1.0) if entry.adaptive else entry.with_steps(1)).settings}
+    return found - {"grid.times"}  # which a run on the grid "times" reads
 
 
 def choose_entries(names: Sequence[str]) -> list[Entry]:

@@ -21,16 +21,15 @@ from score_sde.cpu_devices import check_cpu_devices
 from score_sde.errors import UserError
 from score_sde.files import user_path
 from score_sde.flag_table import MODES, QUICK, defined_flags
-from score_sde.guesses import guessed, no_such_field, trained_like, unread_fields
+from score_sde.guesses import guessed, no_such_field, trained_like
 from score_sde.hosts import Hosts
 from score_sde.mode_help import HELP
 from score_sde.options import value_of
+from score_sde.unread import refuse_unread, unread_beside_images, unread_fields
 
 RECORDED = "config.json"  # in a folder with a trained network
 RECORDS = (RECORDED, "environment.jsonl", "metrics.jsonl", "results.jsonl")
 WITH_SAMPLER = tuple(name for name, mode in HELP.items() if "sampler" in mode.flags)
-
-DRAWING = ("sample", "evaluate")  # modes that draw by config.sampling.sampler alone
 
 FIELD = re.compile(r"--?(no)?config\.(?P<name>[^=]*)")
 ILLEGAL = re.compile(r"flag --config\.(?P<name>[^=]*)=(?P<value>.*?): ", re.DOTALL)
@@ -118,6 +117,8 @@ def parse(argv: list[str], about: str) -> Options | None:
     elif values.mode == "interpolate" and "sampling.sampler" not in fields_of(rest):
         # The only sampler that can encode images.
         config.sampling.sampler = "ode"
+    images = config.evaluation.images if values.mode == "evaluate" else ""
+    refuse_unread(values.mode, images, fields_of(rest), values.sampler)
     source = None if values.source is None else user_path(values.source)
     return Options(
         config,
@@ -129,7 +130,7 @@ def parse(argv: list[str], about: str) -> Options | None:
         values.json,
         values.config,
         values.cpu_devices,
-        unread_fields(fields_of(rest), config.sampling.sampler) if values.mode in DRAWING else "",
+        note_on_unread(values.mode, config, images, fields_of(rest)),
     )
 
 
@@ -198,6 +199,13 @@ def hosts_of(values: flags.FlagValues) -> Hosts | None:
     for name, value in given.items():
         raise UserError(f"--{name}={value} goes with --multi_host only; add that, or leave it out")
     return None
+
+
+def note_on_unread(mode: str, config: Any, images: str, given: list[str]) -> str:
+    """A note on given fields that have no effect: those of sampling where no image is drawn, or of another sampler; "" for none."""
+    if images:
+        return unread_beside_images(images, given)
+    return unread_fields(mode, given, config)
 
 
 def default_config() -> ConfigDict:

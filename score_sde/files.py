@@ -103,14 +103,14 @@ def append_whole(path: Path, data: bytes, ends: bytes = b"") -> None:
         raise cannot_write(path, error) from error
 
 
-def parse_json(data: str | bytes) -> Any:
-    """Parse JSON.
+def parse_json(data: str | bytes, constant: Callable[[str], Any] | None = None) -> Any:
+    """Parse JSON; `constant` is what to make of the words NaN, Infinity and -Infinity, by default the numbers.
 
     Raises:
       ValueError: the text is not JSON, or nested too deeply for Python's parser.
     """
     try:
-        return json.loads(data)
+        return json.loads(data, parse_constant=constant)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 

@@ -45,18 +45,6 @@ def no_such_field(config: ConfigDict, field: str, sampler: str | None = None) ->
     return UserError(f"no such field in the config: {field}{guess or '; --helpfull lists them'}")
 
 
-def unread_fields(given: Iterable[str], sampler: str) -> str:
-    """A note on the given fields that belong to other samplers' sections; "" if there are none, or the sampler is unknown."""
-    own, others = SECTIONS.get(sampler), {f"sampling.{name}" for name in SECTIONS.values()}
-    unread = [name for name in given if name.rpartition(".")[0] in others - {f"sampling.{own}"}]
-    if own is None or not unread:
-        return ""
-    return (
-        f"note: sampling.sampler={sampler!r} does not read {', '.join(dict.fromkeys(unread))}, but the fields of "
-        f"sampling.{own}"
-    )
-
-
 def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
     """Yield the dotted names of all fields."""
     for name, value in config.items():

@@ -19,7 +19,7 @@ SHORT = {
     "config": "FILE.py, FILE.py:VARIANT, or a folder in which a network was trained",
     "workdir": "folder for results; default: runs/<config name>; if trained in, its config is used",
     "sampler": "pc, ode, sde, edm, ddim, unipc_3, ...; --helpfull explains each",
-    "source": "the published checkpoint, a PyTorch .pth or a Flax file",
+    "source": "the published weights: PyTorch's .pth or .pt, a Flax file, .safetensors or .npz",
     "json": "one JSON object with the results on stdout, everything else on stderr",
     "compilation_cache": "where compiled programs are kept, or off",
     "cpu_devices": "devices to split the CPU into; one for each core is often fastest",

@@ -183,7 +183,10 @@ def check_elements(field: str, value: Any, kind: type) -> None:
     for element in value:
         if isinstance(element, bool) or not isinstance(element, kinds):
             words = "numbers" if kind is float else "integers"
-            raise ConfigError(f"{field}={quoted(tuple(value))}: expected {words}, such as 0,1")
+            none = "; give () for none" if tuple(value) == ("",) else ""
+            raise ConfigError(
+                f"{field}={quoted(tuple(value))}: expected {words}, such as 0,1{none}"
+            )
         if isinstance(element, int):
             check_size(field, element)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +17,15 @@ import numpy as np
 
 from score_sde.devices import of_first_host
 from score_sde.errors import UserError
-from score_sde.files import user_path, write_whole
+from score_sde.files import parse_json, user_path, write_whole
 from score_sde.npz import read_npz
+from score_sde.progress import say
+from score_sde.quoting import printable
+from score_sde.version import in_words, made_by
 
 Batch = dict[str, np.ndarray]
+COMMANDS = "commands.json"
+"""The file beside the batches with what made them: for each command version, commit, kind of device and seconds."""
 
 
 class Unfinished(Protocol):
@@ -50,13 +56,23 @@ class UnfinishedFolder:
     """A store of batches in `folder`/unfinished-<digest>/<number>.npz, until `remove`.
 
     The digest is that of `identity`, so that only exactly the same measurement resumes the batches. Several hosts share one folder; its
-    contents are listed once, at the start and by the first host, so that all hosts compute the same batches.
+    contents are listed once, at the start and by the first host, so that all hosts compute the same batches. Those of another version or
+    device count too, with a note and a place in the record (`of_all_commands`).
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
         self.folder = folder / f"unfinished-{of_first_host(digest_of(identity))}"
         there = [int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()]
         self.found = {*of_first_host(there)}
+        self.earlier = of_first_host(commands_in(self.folder)) if self.found else []
+        self.began, self.by = time.perf_counter(), made_by_here()
+        others = [one for one in makers(self.earlier) if one != self.by]
+        if others:
+            listed = " and ".join(f"{in_words(one)} on {one['device']}" for one in others)
+            say(
+                f"note: goes on from {len(self.found)} batches, some of them made by {listed}; this is {in_words()} on {self.by['device']}, "
+                f"whose figures may differ. To make them all anew, remove the folder {self.folder}"
+            )
 
     def load(self, number: int) -> Batch | None:
         return self.read(number) if number in self.found else None
@@ -76,10 +92,46 @@ class UnfinishedFolder:
             return
         # Saved to an open file, since np.savez would append .npz to a file name.
         write_whole(self.folder / f"{number}.npz", lambda file: np.savez(file, **batch), False)  # type: ignore[arg-type]
+        seconds = time.perf_counter() - self.began
+        commands = [*self.earlier, {**self.by, "seconds": seconds}]
+        write_whole(self.folder / COMMANDS, json.dumps(commands).encode(), False)
+
+    def of_all_commands(self, seconds: float) -> dict[str, Any]:
+        """For the record: `seconds` of this command with those of the earlier ones and, if others made batches, all that made some."""
+        found = makers(commands_in(self.folder))
+        by_others = {"batches_made_by": found} if any(one != self.by for one in found) else {}
+        return {"seconds": seconds + sum(one["seconds"] for one in self.earlier), **by_others}
 
     def remove(self) -> None:
         if jax.process_index() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def made_by_here() -> dict[str, Any]:
+    """What this command's batches are made by: version, commit and kind of device."""
+    return {**made_by(), "device": jax.devices()[0].device_kind}
+
+
+def commands_in(folder: Path) -> list[dict[str, Any]]:
+    """The commands that made the batches in a folder, with their seconds; none if the file is missing or damaged."""
+    try:
+        return [
+            {name: one[name] and printable(one[name]) for name in ("version", "commit", "device")}
+            | {"seconds": float(one["seconds"])}
+            for one in parse_json((folder / COMMANDS).read_bytes())
+        ]
+    except (OSError, ValueError, TypeError, LookupError):
+        return []
+
+
+def makers(commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What made the batches, in order and without repetitions or seconds."""
+    found: list[dict[str, Any]] = []
+    for command in commands:
+        by = {name: of for name, of in command.items() if name != "seconds"}
+        if by not in found:
+            found.append(by)
+    return found
 
 
 @contextlib.contextmanager

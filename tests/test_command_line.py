@@ -368,6 +368,22 @@ MISTAKES = [
     (f"{DIGITS} --mode=dequantize --config.dequantizer.batch_size=6", "batch_size=6 on 4 devices"),
     (f"{DIGITS} --mode=dequantize --config.data.num_levels=70000", "expected 2 to 65536"),
     (f"{VE_DISCRETE} --mode=dequantize", "is defined only at its own noise levels"),
+    (
+        f"{DIGITS} --mode=evaluate --config.evaluation.images=test --sampler=ode",
+        "--sampler=ode with evaluation.images='test', which is measured as it is",
+    ),
+    (
+        f"{DIGITS} --mode=evaluate --config.evaluation.images=test --config.checkpoint_step=7",
+        "--config.checkpoint_step with evaluation.images='test'",
+    ),
+    (
+        f"{DIGITS} --mode=evaluate --config.sampling.path_images=2",
+        "--config.sampling.path_images goes with --mode sample",
+    ),
+    (
+        f"{DIGITS} --mode=tradeoff --config.sampling.save=png",
+        "--config.sampling.save goes with --mode sample",
+    ),
     (f"{CIFAR} --mode=import", "--mode import needs --source=FILE"),
     (f"{CIFAR} --mode=sample --source=x.pth", "--source=x.pth goes with --mode import only"),
     (f"{CIFAR} --mode=import --source=none.pth", "cannot read none.pth: No such file"),
@@ -486,7 +502,7 @@ def test_overrides_and_default_folder():
         ("--config.sampling.sampler=ode --config.sampling.edm.s_churn=5", "sampling.edm.s_churn"),
         ("--sampler=ddim --config.sampling.exponential.num_steps=5", ""),
         ("--sampler=pc_published --config.sampling.pc.num_steps=5", ""),
-        ("--sampler=ode --config.sampling.grid.rho=5 --config.sampling.num_images=5", ""),
+        ("--sampler=edm --config.sampling.grid.rho=5 --config.sampling.num_images=5", ""),
     ],
 )
 def test_fields_of_another_sampler_are_named(arguments, unread):
@@ -495,6 +511,55 @@ def test_fields_of_another_sampler_are_named(arguments, unread):
 
     assert ("does not read " + unread in note("sample")) if unread else not note("sample")
     assert not note("train")  # whose pictures and figures are drawn by others too
+
+
+def test_fields_of_samples_that_are_not_drawn_are_named(tmp_path):
+    """But a configuration may have any of them, and classes of given images are chosen by sampling.labels."""
+    (tmp_path / "own.py").write_text(
+        "from score_sde.configs.vp_digits import get_config as digits_config\n\n"
+        "def get_config():\n"
+        "    config = digits_config()\n"
+        "    config.update(checkpoint_step=7, adapters='runs/a')\n"
+        "    config.sampling.update(sampler='ode', save='png')\n"
+        "    config.evaluation.images = 'test'\n"
+        "    return config\n"
+    )
+    own = ["main.py", f"--config={tmp_path}/own.py", "--mode=evaluate"]
+    assert not parse([*own, "--config.sampling.labels=3,5", "--config.seed=1"], "").note
+    fields = ["--config.sampling.num_images=50", "--config.sampling.edm.s_churn=5"]
+    note = parse([*own, *fields], "").note
+    assert note.endswith("without sampling.num_images, sampling.edm.s_churn")
+    drawn = parse([*own, "--config.evaluation.images=", fields[0], "--sampler=pc"], "")
+    assert not drawn.note
+
+
+IDLE = [
+    ("sample", "--sampler=ode --config.sampling.grid.name=rho", "sampling.grid.name"),
+    ("sample", "--sampler=ode --config.sampling.ode.steps=grid --config.sampling.ode.rtol=1e-7", "sampling.ode.rtol"),
+    ("sample", "--sampler=ode --config.sampling.ode.rtol=1e-7", ""),
+    ("sample", "--sampler=unipc_3 --config.sampling.exponential.atol=1", "sampling.exponential.atol"),
+    ("sample", "--config.sampling.snr=.5", "sampling.snr"),
+    ("sample", "--config.sampling.snr=.5 --config.sampling.pc.corrector=ald", ""),
+    ("interpolate", "--config.sampling.edm.s_churn=5", "sampling.edm.s_churn"),
+    ("interpolate", "--config.sampling.ode.rtol=1e-7", ""),
+    ("restore", "--config.sampling.exponential.num_steps=20", "sampling.exponential.num_steps"),
+    ("restore", "--sampler=unipc_3 --config.restore.method=pigdm --config.sampling.exponential.num_steps=20", ""),
+    ("restore", "--sampler=unipc_3 --config.restore.method=ddrm --config.sampling.exponential.num_steps=20", "sampling.exponential.num_steps"),
+    ("restore", "--config.restore.method=ddrm --config.sampling.pc.num_steps=20", ""),
+    ("tradeoff", "--config.sampling.sampler=ode --config.sampling.eps=1e-4", "sampling.sampler"),
+    ("tradeoff", "--config.sampling.exponential.num_steps=20", "sampling.exponential.num_steps"),
+    ("tradeoff", "--config.sampling.ode.rtol=1e-7", "sampling.ode.rtol"),
+    ("tradeoff", "--config.sampling.grid.times=1,.1", ""),
+    ("tradeoff", "--config.sampling.edm.s_noise=1.1", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "arguments", "unread"), IDLE)
+def test_fields_without_effect_are_named(mode, arguments, unread):
+    """Those given on the command line alone: a configuration file has values for several samplers and modes."""
+    note = parse(["main.py", DIGITS, f"--mode={mode}", *arguments.split()], "").note
+    assert re.findall(r" reads? (sampling\.[^ ,]+)", note) == [unread] * bool(unread)
+    assert note.startswith("note: ") == bool(unread)
 
 
 def test_a_folder_under_home(monkeypatch):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import time
 
 import numpy as np
 import pytest
@@ -81,13 +82,60 @@ def test_a_damaged_batch_is_named(tmp_path, damage):
 
 def test_the_newest_file_while_others_come_and_go(tmp_path):
     (tmp_path / "7").mkdir()
-    for name, time in (("a", 100), ("b", 300)):
+    for name, changed in (("a", 100), ("b", 300)):
         (tmp_path / "7" / name).touch()
-        os.utime(tmp_path / "7" / name, (time, time))
+        os.utime(tmp_path / "7" / name, (changed, changed))
     os.utime(tmp_path / "7", (200, 200))
     (tmp_path / "vanished").symlink_to(tmp_path / "nothing")
     assert newest_file(tmp_path) == 300
     assert newest_file(tmp_path / "nothing") == 0
+
+
+def by(monkeypatch, version, device):
+    """Another version of the code, on another device."""
+    made = {"version": version, "commit": "0" * 40, "device": device}
+    monkeypatch.setattr("score_sde.unfinished.made_by_here", lambda: made)
+    return made
+
+
+def test_what_made_the_batches_is_said_and_recorded(tmp_path, monkeypatch, capsys):
+    """The seconds are those of all commands. The batches of another version are used all the same."""
+    clock = iter([0.0, 5.0, 7.0, 100.0, 103.0, 200.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    older = by(monkeypatch, "0.9.0", "NVIDIA H200")
+    store = UnfinishedFolder(tmp_path, {})
+    for number in range(2):
+        store.save(number, {"ode/nats": np.zeros(2)})
+    assert store.of_all_commands(8.0) == {"seconds": 8.0}
+    assert capsys.readouterr().err == ""
+    newer = by(monkeypatch, "1.0.0", "cpu")
+    store = UnfinishedFolder(tmp_path, {})
+    assert store.found == {0, 1}
+    said = capsys.readouterr().err
+    assert (
+        "2 batches, some of them made by score-sde 0.9.0 (commit 000000000000) on NVIDIA H200"
+        in said
+    )
+    store.save(2, {"ode/nats": np.zeros(2)})
+    expected = {"seconds": 7.0 + 4.0, "batches_made_by": [older, newer]}
+    assert store.of_all_commands(4.0) == expected
+    by(monkeypatch, "0.9.0", "NVIDIA H200")
+    again = UnfinishedFolder(tmp_path, {}).of_all_commands(1.0)
+    assert again == {"seconds": 7.0 + 3.0 + 1.0, "batches_made_by": [older, newer]}
+
+
+ODD = b'[{"version": "1", "commit": 7, "device": "cpu", "seconds": 1}]'
+
+
+@pytest.mark.parametrize("damage", [b"", b"[1]", b"{}", b'[{"version": "1"}]', ODD])
+def test_without_a_word_on_what_made_them_batches_are_taken(tmp_path, capsys, damage):
+    UnfinishedFolder(tmp_path, {}).save(0, {"ode/nats": np.zeros(2)})
+    (file,) = tmp_path.glob("*/commands.json")
+    file.write_bytes(damage)
+    store = UnfinishedFolder(tmp_path, {})
+    assert store.load(0) is not None
+    assert store.of_all_commands(1.0) == {"seconds": 1.0}
+    assert capsys.readouterr().err == ""
 
 
 def test_other_files_are_no_batches(tmp_path):

@@ -32,6 +32,20 @@ def weights_of(config: Any) -> Weights | None:
     )
 
 
+def check_source(config: Any) -> None:
+    """Refuse a training.init_from that does not exist.
+
+    Raises:
+      ConfigError: says what may be given.
+    """
+    source = config.training.init_from
+    if source and not user_path(source).exists():
+        raise ConfigError(
+            f"training.init_from={source!r} does not exist; give a working directory with checkpoints or a published checkpoint file, or "
+            "leave it empty to begin from scratch"
+        )
+
+
 def averaged(config: Any, source: Path, shapes: Any) -> Any:
     """Load the averaged parameters of a working directory's newest checkpoint, or of a published checkpoint file.
 
@@ -41,11 +55,7 @@ def averaged(config: Any, source: Path, shapes: Any) -> Any:
       ConfigError: there are none, their names or shapes differ from `shapes`, or they belong to another network or parameterization.
     """
     field = f"training.init_from={str(source)!r}"
-    if not source.exists():
-        raise ConfigError(
-            f"{field} does not exist; give a working directory with checkpoints or a published checkpoint file, or "
-            "leave it empty to begin from scratch"
-        )
+    check_source(config)
     try:
         if source.is_dir():
             check_same_network(config, source)

@@ -61,6 +61,17 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder in which another process is training, without making or holding its lock.
+
+    Raises:
+      UserError: as for `alone_in`.
+    """
+    if (folder / FILE).exists():
+        with alone_in(folder):
+            pass
+
+
 def _lock(file: int, folder: Path) -> bool:
     """Take the system's file lock; return False if the file system does not support locks."""
     try:

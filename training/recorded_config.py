@@ -239,7 +239,7 @@ def recorded_classes(workdir: Path) -> tuple[str, ...]:
 def read(path: Path) -> dict[str, Any] | None:
     """Return the contents of a recorded config file, as `recorded` does for a folder."""
     try:
-        found = parse_json(path.read_bytes())
+        found = parse_json(path.read_bytes(), named)  # older versions wrote Infinity
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -299,8 +299,7 @@ def read_config(path: Path) -> Any:
             if isinstance(value, dict):
                 fill(section[name], value)
             else:
-                # JSON has no tuples.
-                section[name] = tuple(value) if isinstance(value, list) else value
+                section[name] = value_like(section.get(name), value)
 
     try:
         declares = declares_options(found["model"]["name"]) if "model" in found else True
@@ -312,8 +311,20 @@ def read_config(path: Path) -> Any:
 
 
 def as_json(config: Any) -> dict[str, Any]:
-    """Return the config as a dict of JSON values."""
-    return json.loads(config.to_json())
+    """Return the config as a dict of JSON values, with infinite numbers by `named`."""
+    return json.loads(config.to_json(), parse_constant=named)
+
+
+def named(constant: str) -> str:
+    """The name of a number that JSON does not have, "inf" or "-inf", for Python's Infinity and -Infinity."""
+    return str(float(constant))
+
+
+def value_like(usual: Any, value: Any) -> Any:
+    """The value of a field whose JSON value is `value`: a tuple for a list, and of numbers like `usual` an infinite one for its name."""
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if isinstance(usual, float) and value in ("inf", "-inf") else value
 
 
 def fields(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -206,6 +206,26 @@ def with_weights(task: ScoreTask, workdir: pathlib.Path) -> tuple[ScoreTask, Wei
 SCORE = Kind(build_score_task, conditions_of, EVALUATORS)
 
 
+def check_begins(config: Any, workdir: pathlib.Path) -> list[int]:
+    """Refuse a run that can neither begin in this folder nor resume; return the steps of the folder's checkpoints.
+
+    Raises:
+      UserError: a setting that cannot work in this folder.
+    """
+    # Without a checkpoint, no config of the folder is binding yet, and there are no classes to know.
+    goes_on = saved_steps(checkpoint_folder(workdir))
+    if goes_on or config.checkpoint_step:
+        # Check before any checkpoint is moved, and before the folder's files are read under this config.
+        check_goes_on(config, workdir)
+        return goes_on
+    check_condition(config)
+    if config.training.task == "classifier":
+        NoisyClassifierNetwork.from_config(config).check_attention()
+    else:
+        check_asks_for_conditions(config)
+    return goes_on
+
+
 def train(
     config: Any,
     workdir: str | pathlib.Path,
@@ -231,17 +251,7 @@ def train(
       UserError: a setting that cannot work, detected before anything is compiled; and as for `train_task`.
     """
     check_config(config)
-    # Without a checkpoint, no config of the folder is binding yet, and there are no classes to know.
-    goes_on = saved_steps(checkpoint_folder(pathlib.Path(workdir)))
-    if goes_on or config.checkpoint_step:
-        # Check before any checkpoint is moved, and before the folder's files are read under this config.
-        check_goes_on(config, pathlib.Path(workdir))
-    else:
-        check_condition(config)
-        if config.training.task == "classifier":
-            NoisyClassifierNetwork.from_config(config).check_attention()
-        else:
-            check_asks_for_conditions(config)
+    goes_on = check_begins(config, pathlib.Path(workdir))
     devices, task = build_devices(config), kind.build(config, sde)
     task, weights = with_weights(task, pathlib.Path(workdir))
     conditions = kind.conditions(config)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +22,7 @@ from score_sde.models.parameterization import build_parameterization
 from score_sde.models.score import ScoreModel
 from score_sde.sde_lib import SDE
 from score_sde.training.adapters import chosen_adapters, with_adapters
+from score_sde.training.changed_since import changed_since_training
 from score_sde.training.folder_weights import folder_weights
 from score_sde.training.frozen import frozen_weights, joined, trained_part
 from score_sde.training.recorded_config import (
@@ -28,8 +31,10 @@ from score_sde.training.recorded_config import (
     recorded_classes,
 )
 from score_sde.training.state import init_params
+from score_sde.unfinished import digest_of
 
 CONSISTENCY = "consistency"  # config.training.task of networks without a score
+LONGEST = 100  # bytes of the adapters in a file name, which may have 255 in all
 EXACT = "mixture"  # config.model.name of the score known in closed form
 
 
@@ -115,6 +120,8 @@ class LoadedScore(NamedTuple):
     """The width of the power-function average used as weights; 0: the EMA."""
     adapters: tuple[tuple[str, float], ...] = ()
     """The folders or files of the low-rank updates applied to the weights, each with its factor."""
+    changes: Mapping[str, Any] = MappingProxyType({})
+    """Fields of the network and its data that differ from those of the training: `changed_since_training`."""
 
     @property
     def name(self) -> str:
@@ -123,14 +130,16 @@ class LoadedScore(NamedTuple):
         updates = "".join(
             f"-{Path(name).name.removesuffix('.npz')}{weight:g}" for name, weight in self.adapters
         )
+        if len(os.fsencode(updates)) > LONGEST:
+            updates = f"-adapters-{digest_of({'adapters': self.adapters})}"
         return f"step{self.checkpoint_step or 0}{width}{updates}"
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """The origin of the weights as written to records."""
+        """The origin of the weights as written to records, and what has changed since."""
         width = {"ema_sigma_rel": self.sigma_rel} if self.sigma_rel else {}
         updates = {"adapters": [list(pair) for pair in self.adapters]} if self.adapters else {}
-        return {"checkpoint_step": self.checkpoint_step, **width, **updates}
+        return {"checkpoint_step": self.checkpoint_step, **width, **updates, **self.changes}
 
 
 def averaged_params(config: Any, workdir: Path, template: Any) -> tuple[Any, int]:
@@ -163,4 +172,5 @@ def load_score_model(config: Any, sde: SDE, workdir: Path) -> LoadedScore:
     whole = joined(trained, frozen_weights(config, network, workdir))
     model = score_model(config, sde, with_adapters(config, whole, recorded_classes(workdir)))
     adapters = tuple(chosen_adapters(config))
-    return LoadedScore(model, step, config.ema_sigma_rel, adapters)
+    changes = changed_since_training(config, workdir)
+    return LoadedScore(model, step, config.ema_sigma_rel, adapters, changes)

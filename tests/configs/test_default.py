@@ -156,6 +156,16 @@ def test_a_section_that_is_not_whole_is_refused(section, given, words):
         check_options(config)
 
 
+def test_an_empty_list_is_answered_with_how_to_give_none():
+    """As --config.sampling.labels= arrives, and as the answer does."""
+    config = get_config()
+    config.sampling.labels = ("",)
+    with pytest.raises(ConfigError, match=r"expected integers, such as 0,1; give \(\) for none$"):
+        check_options(config)
+    config.sampling.labels = ()
+    check_options(config)
+
+
 @pytest.mark.parametrize("name", ["seed", "sampling.labels", "model.ch_mult"])
 def test_integers_of_any_size_are_answered(name):
     """Integers with more digits than Python prints, or than a float can hold."""

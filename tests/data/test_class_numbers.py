@@ -13,7 +13,7 @@ from score_sde.data.loader import labels_of
 from score_sde.errors import ConfigError
 from score_sde.generation.condition_images import given_images
 from score_sde.generation.conditions import build_conditions, labels_of_samples
-from score_sde.generation.guides import load_guides
+from score_sde.generation.guides import classes_of_samples, load_guides
 from score_sde.models.networks import NETWORKS
 from score_sde.modes import interpolate, sample
 from score_sde.quality.reference import open_reference
@@ -176,7 +176,9 @@ def test_samples_of_images_have_their_numbers_too(animals, told, tmp_path, monke
     told.data.label = WALRUS
     told.sampling.update(start_images="test", t_start=2e-5, eps=1e-5)
     found = sample.run(told, build_sde(told), tmp_path)
-    colours = np.load(found["arrays"])["images"][:, 0, 0, 0]
+    with np.load(found["arrays"]) as arrays:
+        colours = arrays["images"][:, 0, 0, 0]
+        assert [*arrays["class_names"][arrays["labels"]]] == ["walrus"] * 4
     assert np.abs(colours[:, None] - np.array([1.0, 5.0])).min(axis=1).max() <= 1
     (generator,) = generators
     np.testing.assert_array_equal(generator.conditions(np.arange(3))["label"], [WALRUS] * 3)
@@ -199,6 +201,23 @@ def test_a_run_that_learns_from_a_network_has_its_numbers(told, tmp_path, field)
     assert known_classes(told, tmp_path / "new") == NAMES
     recorded(told, tmp_path / "run", NAMES[:2])
     assert known_classes(told, tmp_path / "run") == NAMES[:2]
+
+
+def test_samples_that_a_classifier_guides_have_its_numbers(told, tmp_path, monkeypatch):
+    """Those of real images beside them too; the network is told no class, and the data have one more."""
+    monkeypatch.setattr(OneLayer, "conditions", staticmethod(lambda config: ()))
+    classifier = told.copy_and_resolve_references()
+    classifier.training.task = "classifier"
+    classifier.noisy_classifier.num_classes = 2
+    told.sampling.guidance.classifier = recorded(classifier, tmp_path / "other", NAMES[1:])
+    told.evaluation.features = "pixels"
+    told.sampling.update(num_images=2, labels=(1, 0))
+    drawn = labels_of_samples(told, classes_of_samples(told, tmp_path / "run"))
+    assert [NAMES[1:][label] for label in drawn] == ["yak", "walrus"]
+    images = open_reference(told, tmp_path / "run").reference.images
+    for row, label in enumerate(images.labels()):
+        name = ("walrus", "yak", "ant")[label]
+        assert images.take([row])[0, 0, 0, 0] in IMAGES[name]
 
 
 USES = {

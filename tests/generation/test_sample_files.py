@@ -16,6 +16,7 @@ from score_sde.models.score import WithoutCondition
 from score_sde.modes import sample
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 from tests.limited import room_for
 
 
@@ -148,6 +149,7 @@ def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, mon
         calls = interrupted(patch, after=2)
         with pytest.raises(KeyboardInterrupt):
             sample.run(config, sde, tmp_path / "cut")
+    as_of_version_0_9(tmp_path / "cut")
     with monkeypatch.context() as patch:
         calls = interrupted(patch, after=99)
         resumed, other = images(tmp_path / "cut")
@@ -155,6 +157,7 @@ def test_an_interrupted_command_goes_on_with_the_same_images(save, tmp_path, mon
     np.testing.assert_array_equal(resumed, whole)
     assert len(np.unique(whole.reshape(10, -1), axis=0)) == 10
     assert one["nfe"] == other["nfe"] == 4
+    check_of_both(other)
     left = [path.name for path in (tmp_path / "cut" / "samples").iterdir()]
     assert not any("unfinished" in name for name in left)
 
@@ -259,12 +262,15 @@ def test_an_array_file_has_what_makes_its_levels_the_shades_of_pictures(tmp_path
         ({"save": "tiff"}, "sampling.save='tiff' is unknown; choose one of npz, png"),
         ({"labels": (0,), "num_classes": 0}, "with a model that is not conditioned on classes"),
         ({"save": "png", "num_levels": 1024}, "such files hold 2 to 256 levels"),
+        ({"save": "png", "num_channels": 2}, "num_channels=2: such files hold one"),
+        ({"save": "png", "num_channels": 5}, "num_channels=5: such files hold one"),
     ],
 )
 def test_what_cannot_work_is_refused(changes, words):
     config = conditional()
     config.model.num_classes = changes.pop("num_classes", 3)
     config.data.num_levels = changes.pop("num_levels", 17)
+    config.data.num_channels = changes.pop("num_channels", 1)
     config.sampling.update(changes)
     with pytest.raises(UserError, match=words):
         sample.check(config, build_sde(config))

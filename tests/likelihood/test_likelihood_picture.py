@@ -5,6 +5,7 @@ import dataclasses
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from score_sde.data.splits import ImagesInMemory
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured
@@ -34,6 +35,23 @@ def test_a_picture_of_images_of_any_shape_reads_those_that_it_shows(tmp_path, sh
     shown = costs[0][split.asked]
     np.testing.assert_array_equal(shown[:EXTREMES], range(EXTREMES))
     np.testing.assert_array_equal(shown[EXTREMES:], range(number - 1, number - 1 - EXTREMES, -1))
+
+
+def test_a_picture_that_is_not_finished_is_no_picture(tmp_path, monkeypatch):
+    """While it is being written, and after a process is killed there, no file in the folder is named as pictures are."""
+    named, savefig = [], Figure.savefig
+
+    def watched(self, *args, **options):
+        savefig(self, *args, **options)
+        named.extend(tmp_path.glob("*.png"))
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    costs = np.arange(4.0)[None]
+    one = Measured(costs, np.zeros_like(costs), np.ones_like(costs))
+    split = ImagesInMemory(np.zeros((4, 2, 2, 1), np.uint8))
+    save_likelihood_picture(tmp_path / "a.png", BitsPerDim(one, None, None, 1.0), split, 4)
+    assert named == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_of_three_images_the_middle_one_is_not_shown():

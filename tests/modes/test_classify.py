@@ -18,6 +18,7 @@ from score_sde.modes import classify
 from score_sde.sde_lib import build_sde
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import LoadedScore, score_model
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 from tests.models.class_gaussians import ClassGaussians
 
 
@@ -157,7 +158,9 @@ def test_an_interrupted_command_goes_on_after_the_class_that_it_had_measured(
         classify.run(config, sde, tmp_path)
     monkeypatch.setattr(classify, "load_score_model", load)
     assert len(measured) == 3
+    as_of_version_0_9(tmp_path)
     rest = classify.run(config, sde, tmp_path)
+    check_of_both(rest)
     assert len(measured) == 4
     assert not [*(tmp_path / "classification").glob("unfinished*")]
     one, other = (np.load(figures["arrays"]) for figures in (whole, rest))
@@ -187,6 +190,7 @@ def test_a_model_of_another_class_is_refused(config, tmp_path):
             {"model.num_classes": 0, "likelihood.anomalies": "HERE"},
             "has no effect with --mode classify; leave it out",
         ),
+        ({"likelihood.save_latents": True}, "save_latents=True with --mode classify"),
     ],
 )
 def test_what_would_be_ignored_or_is_not_known_is_refused(fields, words, tmp_path):

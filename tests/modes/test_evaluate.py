@@ -23,8 +23,10 @@ from score_sde.quality.image_sets import image_set
 from score_sde.quality.moments import moments
 from score_sde.quality.reference import load_splits, open_reference
 from score_sde.sde_lib import build_sde
+from score_sde.training.recorded_config import record_config
 from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 
 
 def of_toy():
@@ -61,6 +63,7 @@ def test_the_record_is_what_is_given_back(toy):
     record = json.loads((folder / "results.jsonl").read_text())
     assert record.pop("date")
     assert record == {**figures, **made_by()}
+    assert (record["one_by_one"], record["truncate"]) == (False, False)
     assert [path.name for path in (folder / "evaluation").iterdir()] == ["nearest-ddim-seed42.npz"]
 
 
@@ -135,12 +138,14 @@ def test_samples_stay_until_their_figures_are_recorded(tmp_path, monkeypatch):
     def fails(*_):
         raise UserError("no room")
 
-    monkeypatch.setattr(evaluate, "report", fails)
-    for _ in range(2):
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "report", fails)
         with pytest.raises(UserError, match="no room"):
             evaluated(of_toy(), tmp_path)
-        assert len(list((tmp_path / "evaluation").glob("unfinished-*/*.npz"))) == 3
-        monkeypatch.setattr(Generator, "draw", lambda *_: pytest.fail("drawn again"))
+    assert len(list((tmp_path / "evaluation").glob("unfinished-*/*.npz"))) == 3
+    as_of_version_0_9(tmp_path)
+    monkeypatch.setattr(Generator, "draw", lambda *_: pytest.fail("drawn again"))
+    check_of_both(evaluated(of_toy(), tmp_path))
 
 
 def test_the_first_real_images_are_those_that_count(tmp_path):
@@ -210,6 +215,16 @@ def digits(tmp_path):
     np.savez(tmp_path / "copies.npz", images=images)
     config.evaluation.images = str(tmp_path / "copies.npz")
     return config, splits, images, rows
+
+
+def test_images_of_one_class_are_so_in_the_record(tmp_path):
+    """Given images too; the network has no part in their figures."""
+    config = digits_config()
+    record_config(config, tmp_path, None)
+    config.evaluation.images, config.data.label = "test", 3
+    config.model.discrete_labels = "published_pc"
+    found = evaluate.given(config, tmp_path, None, None, lambda *_: None)
+    assert found.recorded == {"data.label": 3}
 
 
 def test_copies_of_training_images_are_found_out(digits, tmp_path):

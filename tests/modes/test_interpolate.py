@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from score_sde.configs.toy_mixture import get_config
+from score_sde.data.array_files import read_images
 from score_sde.errors import UserError
 from score_sde.generation.latents import slerp
 from score_sde.models.exact import GaussianScore
@@ -67,9 +68,11 @@ def test_the_mode_writes_what_it_reports(tmp_path, capsys):
     figures = run(config, build_sde(config), tmp_path)
     assert "sampling.ode.num_steps=7 is ignored" in capsys.readouterr().err
     with np.load(figures["arrays"]) as file:
-        frames, images = file["frames"], file["images"]
+        frames, images = file["frames"], file["originals"]
     assert frames.shape == (2, 3, 8, 8, 1)
     difference = np.concatenate([row[[0, -1]] for row in frames]) - images
+    with pytest.raises(UserError, match="has frames, originals, expected images"):
+        read_images(config, "evaluation.images", figures["arrays"])
     assert figures["round_trip_rms"] == pytest.approx(np.sqrt(np.mean(difference**2)))
     assert figures["round_trip_rms"] < 1e-3
     assert not np.array_equal(images[0], images[1])

@@ -12,12 +12,14 @@ from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.data.splits import Datasets, ImagesInMemory
 from score_sde.errors import ConfigError, UserError
+from score_sde.likelihood import bits_per_dim
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured
 from score_sde.likelihood.figures import described, options_in_use
 from score_sde.modes import likelihood
 from score_sde.modes.likelihood import check, identity
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 
 
 @pytest.mark.parametrize("folder", ["checkpoints", "dequantizer/step6"])
@@ -232,3 +234,19 @@ def test_a_cost_at_time_0_is_compared_with_no_density_at_eps(tmp_path, monkeypat
         config.likelihood.decoder = decoder
         figures = likelihood.run(config, build_sde(config), tmp_path)
         assert ("largest_difference" in figures) == (decoder == "none")
+
+
+def test_batches_of_another_version_are_used_and_recorded(tmp_path, monkeypatch):
+    """With the seconds that they took. Nothing is measured again."""
+    config = toy_config()
+    config.data.image_size = 2
+    config.likelihood.update(ode=False, bound_draws=4, num_images=8, batch_size=4)
+    sde = build_sde(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(likelihood, "summary", lambda _: {}[""])
+        with pytest.raises(KeyError):
+            likelihood.run(config, sde, tmp_path)
+    as_of_version_0_9(tmp_path)
+    monkeypatch.setattr(bits_per_dim, "check_finite", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(likelihood, "save_likelihood_picture", lambda *_: None)
+    check_of_both(likelihood.run(config, sde, tmp_path))

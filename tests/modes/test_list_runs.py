@@ -112,7 +112,7 @@ def test_quality_of_training_and_a_bound_alone(runs, capsys):
     assert (run.bits_per_dim, run.law) == ((1.75, 0.5), "bound")
     assert (run.frechet, run.features) == ((9.0, None), "pixels")
     assert "<1.750" in listed(runs, capsys)
-    assert "the SDE's bound" in listed(runs, capsys).splitlines()[-1]
+    assert "of the SDE or of its chain" in listed(runs, capsys).splitlines()[-1]
 
 
 @pytest.mark.parametrize(

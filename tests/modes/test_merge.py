@@ -11,6 +11,7 @@ from score_sde.modes import merge
 from score_sde.sde_lib import build_sde
 from score_sde.training.adapters import write_adapter
 from score_sde.training.checkpoints import checkpoint_folder, saved_steps
+from score_sde.training.lock import alone_in
 from score_sde.training.recorded_config import read_config, record_config, recorded_classes
 from score_sde.training.trained_score import load_score_model
 from tests.training.flat_network import Flat, flat_config, random_weights, write_folder
@@ -134,13 +135,27 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
     assert "merge.weights=(0.5, 0.4): expected" in refusal("ab", **{"merge.weights": (0.5, 0.4)})
     assert "adapters='none'" in refusal("a", adapters="none")
     assert "model.name=mixture has no weights" in refusal("a", **{"model.name": "mixture"})
-    assert not any(tmp_path.iterdir())
+    made_before = [*tmp_path.iterdir()]
+    assert made_before
+    assert not any(child for new in made_before for child in new.iterdir())
     config = merging(folder, "a")
     with pytest.raises(
         UserError, match="already has checkpoints, and a new one would be mixed with them"
     ):
         merge.run(config, build_sde(config), folder / "b")
     assert saved_steps(checkpoint_folder(folder / "b")) == [6]
+
+
+def test_a_folder_in_which_a_training_has_yet_to_save_is_left_alone(folder, tmp_path):
+    saving = tmp_path / "run" / "checkpoints" / "6.orbax-checkpoint-tmp-0"
+    saving.mkdir(parents=True)
+    config = merging(folder, "a")
+    with (
+        alone_in(tmp_path / "run"),
+        pytest.raises(UserError, match="another run is training in .*run"),
+    ):
+        merge.run(config, build_sde(config), tmp_path / "run")
+    assert saving.is_dir()
 
 
 def test_controls_are_not_merged():

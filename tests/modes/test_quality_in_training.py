@@ -15,6 +15,7 @@ from score_sde.models.networks import NETWORKS, build_network
 from score_sde.modes import drawn_in_training, evaluate, train
 from score_sde.sde_lib import build_sde
 from score_sde.training.checkpoints import saved_steps
+from score_sde.training.lock import alone_in
 from tests.training.stub_network import StubNetwork
 
 
@@ -183,6 +184,28 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_read(fields, words)
     config.update_from_flattened_dict(fields)
     with pytest.raises(UserError, match=words):
         train.check(config, build_sde(config))
+
+
+def test_what_cannot_begin_is_refused_before_real_images_are_embedded(tmp_path, monkeypatch):
+    """No start without the weights to start from, none beside another run, and none with another network."""
+    monkeypatch.setattr(train, "quality_of", lambda *_: pytest.fail("features were made"))
+    config = small()
+    config.training.init_from = str(tmp_path / "none")
+    with pytest.raises(UserError, match="training.init_from='.*none' does not exist"):
+        trained(config, tmp_path / "new")
+    assert not [*(tmp_path / "new").iterdir()]
+    with (
+        alone_in(tmp_path / "taken"),
+        pytest.raises(UserError, match="another run is training in .*taken"),
+    ):
+        trained(small(), tmp_path / "taken")
+    begun = small()
+    begun.training.update(quality_freq=0, n_iters=1)
+    trained(begun, tmp_path / "begun")
+    config = small()
+    config.model.nf = 16
+    with pytest.raises(UserError, match="model.nf"):
+        trained(config, tmp_path / "begun")
 
 
 def test_too_few_real_images_are_refused_before_training(tmp_path):

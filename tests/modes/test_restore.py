@@ -15,6 +15,7 @@ from score_sde import data
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.configs.vp_captions import get_config as captions_config
+from score_sde.data.array_files import read_images
 from score_sde.errors import UserError
 from score_sde.evaluation.affine_law import affine_law
 from score_sde.evaluation.pictures import shades
@@ -28,6 +29,7 @@ from score_sde.models.exact import GaussianScore
 from score_sde.models.score import WithoutCondition
 from score_sde.models.thresholding import ThresholdedScore
 from score_sde.modes import restore
+from score_sde.quality.image_sets import KEYS
 from score_sde.restoration.draws import build_drawer
 from score_sde.restoration.figures import Restored
 from score_sde.restoration.methods import METHODS, configured_for
@@ -45,6 +47,7 @@ from score_sde.sde_lib import VP, build_sde, expand
 from score_sde.spaces import build_space
 from score_sde.training.trained_score import load_score_model
 from score_sde.version import made_by
+from tests.earlier_commands import as_of_version_0_9, check_of_both
 
 MEAN, VARIANCE, SIGMA_Y = 0.2, 0.5, 0.4
 N, DRAWS = 40, 9
@@ -146,7 +149,10 @@ def test_an_interrupted_command_goes_on_and_batches_do_not_matter(toy, tmp_path,
     with pytest.raises(KeyboardInterrupt):
         restored(config, tmp_path)
     drawn.clear()
-    found = arrays_of(restored(config, tmp_path))
+    as_of_version_0_9(tmp_path)
+    figures = restored(config, tmp_path)
+    check_of_both(figures)
+    found = arrays_of(figures)
     assert len(drawn) == 1
     np.testing.assert_allclose(found["draws"], toy[2]["draws"], atol=1e-5)
 
@@ -162,6 +168,17 @@ def test_draws_go_on_with_the_same_measurements_only(tmp_path):
     assert known() == known()
     for changes in ({"y": 2 * y}, {"labels": np.zeros(N, np.int32)}, {"texts": np.ones((N, 1))}):
         assert known(**changes) != known()
+
+
+def test_originals_are_no_results(toy, tmp_path):
+    """No option for images reads them, whether the file has their name or that of earlier versions."""
+    _, figures, arrays = toy
+    with pytest.raises(UserError, match="has draws, .*expected images or arr_0"):
+        read_images(of_toy(), "evaluation.images", figures["arrays"], KEYS)
+    arrays = {name: array for name, array in arrays.items() if name != "originals"}
+    np.savez(path := tmp_path / "old.npz", images=toy[2]["originals"], **arrays)
+    with pytest.raises(UserError, match="has `draws` beside `images`, which are the originals"):
+        read_images(of_toy(), "evaluation.images", str(path), KEYS)
 
 
 def test_measurements_as_they_are(toy, tmp_path):
@@ -588,7 +605,7 @@ def test_the_picture(tmp_path):
     space = build_space(config)
     measurement = restore.measurement_of(config, space)
     images = np.full((3, 8, 8, 1), 16, np.uint8)
-    observed = Observed(np.ones((3, 32), np.float32), images=images)
+    observed = Observed(np.ones((3, 32), np.float32), originals=images)
     draws = np.stack([np.full((3, 8, 8, 1), shade, np.float32) for shade in (-1.0, 1.0)], axis=1)
     told = save_restored(tmp_path / "a.png", space, measurement, observed, Restored(draws, None))
     assert told["white_std"] == pytest.approx(np.sqrt(0.5))  # of 0 and 1
@@ -655,7 +672,7 @@ def test_images_of_files(tmp_path):
     for i, image in enumerate(shades(levels, 17)):
         Image.fromarray(image[..., 0]).save(tmp_path / "pictures" / f"{i}.png")
     expected = observe(config, space, measurement)
-    np.testing.assert_array_equal(expected.images, levels)
+    np.testing.assert_array_equal(expected.originals, levels)
     np.testing.assert_array_equal(space.decode(jnp.asarray(expected.x)), levels)
     for name in ("images.npz", "pictures"):
         config.restore.images = str(tmp_path / name)

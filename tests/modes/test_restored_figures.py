@@ -17,7 +17,7 @@ from score_sde.spaces import build_space
 
 def near(config, images, draws):
     """`nearness` of draws (n, L, h, w, c)."""
-    observed = Observed(np.ones((len(images), 1)), images=images)
+    observed = Observed(np.ones((len(images), 1)), originals=images)
     return nearness(build_space(config), observed, Restored(draws, np.ones(draws.shape[:2])))
 
 

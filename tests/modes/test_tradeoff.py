@@ -14,6 +14,7 @@ from score_sde.data.mixture import mixture_parameters
 from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor
 from score_sde.generation.generate import Generator
+from score_sde.json_output import only_json
 from score_sde.modes import evaluate, kept_rows, tradeoff
 from score_sde.quality.estimate import Estimate
 from score_sde.quality.tradeoff_table import plus_minus, with_error
@@ -161,6 +162,20 @@ def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):
     other.seed = 1
     measured(other, tmp_path)
     assert len(drawn) == 5
+
+
+def test_a_program_is_given_every_row_and_the_files(toy, capsys):
+    """When the command is repeated too, which adds nothing to results.jsonl."""
+    folder, figures = toy
+    lines = (folder / "results.jsonl").read_text()
+    with only_json(mode="tradeoff"):
+        again = measured(small(), folder)
+    records = json.loads(capsys.readouterr().out)["records"]
+    assert records == [
+        *json.loads(json.dumps(figures["rows"])),
+        {"mode": "tradeoff", "table": again["table"], "picture": again["picture"]},
+    ]
+    assert (folder / "results.jsonl").read_text() == lines
 
 
 def test_few_images_have_no_limit(tmp_path):

@@ -27,7 +27,7 @@ TOLD_IMAGES = [
         ("noise-of-the-place-alone", "return image_keys(ConditionKeys, jax.random.fold_in(key, int(Stream.OBSERVATION)), index)", "return image_keys(ConditionKeys, jax.random.key(0), index)"),
     ),
     *mutants("training/score_task.py", f"{LOSS}::test_a_field_that_is_not_read_is_refused_where_a_network_begins",
-        ("condition-of-an-old-folder-refused", "    else:\n        check_condition(config)\n", "    if True:\n        check_condition(config)\n"),
+        ("condition-of-an-old-folder-refused", "        return goes_on\n    check_condition(config)\n", "    check_condition(config)\n    if goes_on:\n        return goes_on\n"),
     ),
     *mutants("training/objective.py", f"{LOSS}::test_a_flipped_image_is_told_flipped",
         ("told-before-the-flip", "condition = self.network_condition(images, condition, step_key, places)", "condition = self.network_condition(batch.images, condition, step_key, places)"),

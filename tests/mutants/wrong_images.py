@@ -19,6 +19,7 @@ FOLDER = "tests/data/test_folder_dataset.py"
 FIGURES = "tests/modes/test_data.py"
 HUGGINGFACE = "tests/data/test_huggingface_dataset.py"
 IDX = "tests/data/test_idx_files.py"
+ORIGINALS = "tests/modes/test_restore.py::test_originals_are_no_results"
 PACKAGES = "tests/data/test_package_datasets.py"
 
 # fmt: off
@@ -82,6 +83,9 @@ IMAGES = [
     *mutants("training/score_task.py", CLASSES,
         ("classes-not-recorded", "(datasets.class_names or ()) if told else ()", "()"),
     ),
+    *mutants("generation/guides.py", CLASSES,
+        ("classes-of-no-classifier", "    return recorded_classes(user_path(classifier))\n", "    return known\n"),
+    ),
     *mutants("training/known_classes.py", CLASSES,
         ("classes-of-the-run-forgotten", "folders = [workdir]", "folders: list[Path] = []"),
         ("classes-of-no-teacher", "(config.consistency.teacher, config.model.control_base)", "()"),
@@ -133,6 +137,7 @@ IMAGES = [
         ("captions-known-by-nothing", "as_files(images=images, text=text)", "[]"),
     ),
     *mutants("quality/image_sets.py", IMAGE_SETS,
+        ("labels-of-files-by-any-numbers", "    if names is not None and names.ndim == 1 and class_names:\n", "    if False:\n"),
         ("levels-taken-for-shades", "    check_shades(config, what, split)\n", ""),
         ("shades-of-the-first-pictures-alone", ", *split.chunks()):", ",):"),
     ),
@@ -145,12 +150,23 @@ IMAGES = [
     ),
     *mutants("data/array_files.py", IMAGE_SETS,
         ("numbers-of-any-byte-order", "if not array.dtype.isnative:", "if False:"),
+        ("images-of-any-number-of-levels", "if stated.shape or stated != num_levels:", "if False:"),
+    ),
+    *mutants("data/array_files.py", ORIGINALS,
+        ("originals-read-as-results", 'if key == "images" and results in file.others:', "if False:"),
+    ),
+    *mutants("restoration/observed.py", f"{ORIGINALS} tests/modes/test_restored_figures.py",
+        ("originals-under-the-name-of-results", "originals: np.ndarray | None = None", "images: np.ndarray | None = None"),
+    ),
+    *mutants("modes/interpolate.py", "tests/modes/test_interpolate.py",
+        ("pairs-under-the-name-of-results", "frames=rows, originals=x", "frames=rows, images=x"),
     ),
     *mutants("generation/start_images.py", CLASSES,
         ("start-images-of-another-class", "data.load(config, classes=classes)", "data.load(config)"),
     ),
     *mutants("modes/sample.py", CLASSES,
-        ("samples-of-unnamed-classes", "    classes = known_classes(config, workdir)\n", "    classes = ()\n"),
+        ("samples-without-the-names-of-their-classes", "    if of_all and classes:\n", "    if False:\n"),
+        ("samples-of-unnamed-classes", "    classes = classes_of_samples(config, workdir)\n", "    classes = ()\n"),
     ),
     *mutants("data/loader.py", CLASSES,
         ("unknown-classes-refused-everywhere", 'if "label" in conditions or label >= 0:', "if True:"),
@@ -159,7 +175,7 @@ IMAGES = [
         ("known-by-images-alone", "        total.update(of.tobytes())\n", "        pass\n"),
     ),
     *mutants("quality/reference.py", CLASSES,
-        ("classes-by-the-reference-alone", "classes=known_classes(config, workdir)", "classes=()"),
+        ("classes-by-the-reference-alone", "classes=classes_of_samples(config, workdir)", "classes=()"),
     ),
     *mutants("data/resizing.py", LOADER,
         ("levels-of-resized-images-alone", "            check_levels(image, levels)\n", ""),

@@ -76,6 +76,7 @@ WATCHING = [
         ("snapshots-without-the-last", "(len(paths) - 1) / (most - 1)", "(len(paths) - 1) / most"),
     ),
     *mutants("reports/page.py", PAGE,
+        ("bounds-of-a-chain-as-the-sdes", """row.get("bound_on", "the SDE's")""", """row.get("", "the SDE's")"""),
         ("newest-held-out-loss-as-least", "min(held_out, key=lambda point: point[1])", "held_out[-1]"),
     ),
     *mutants("reports/page.py", f"{PAGE}::test_the_newest_are_shown_and_come_first",

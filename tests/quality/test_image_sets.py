@@ -201,6 +201,17 @@ def test_labels_that_are_not_there(tmp_path, splits, labels, words):
         of(tmp_path / "x.npz", splits).labels()
 
 
+def test_labels_of_named_classes_are_the_datas_by_name(tmp_path, splits):
+    """As --mode sample writes those of a network or classifier of other numbers; unused names may be any."""
+    names = np.asarray(["ox", "7", "3"])
+    np.savez(tmp_path / "x.npz", images=IMAGES[:3], labels=[1, 2, 2], class_names=names)
+    np.testing.assert_array_equal(of(tmp_path / "x.npz", splits).labels(), [7, 3, 3])
+    for labels, words in (([0, 1, 2], "class 'ox' is no class"), ([1, 2, 3], "labels from 1 to 3")):
+        np.savez(tmp_path / "x.npz", images=IMAGES[:3], labels=labels, class_names=names)
+        with pytest.raises(UserError, match=words):
+            of(tmp_path / "x.npz", splits).labels()
+
+
 def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
     with pytest.raises(UserError, match="no image files"):
         of(tmp_path, splits)
@@ -211,6 +222,17 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
         of(tmp_path, splits, num_levels=0)
     np.savez(tmp_path / "x.npz", images=IMAGES + 5)
     with pytest.raises(UserError, match="levels from 5 to 21, expected 0 to 16"):
+        of(tmp_path / "x.npz", splits)
+
+
+@pytest.mark.parametrize("stated", [9, np.arange(17)], ids=["fewer", "an array"])
+def test_samples_of_other_levels_are_refused(tmp_path, splits, stated):
+    """As --mode sample of another config writes them, though each of their levels is one of these data's."""
+    np.savez(tmp_path / "x.npz", images=IMAGES, num_levels=np.asarray(17))
+    np.testing.assert_array_equal(of(tmp_path / "x.npz", splits).take([1]), IMAGES[[1]])
+    np.savez(tmp_path / "x.npz", images=IMAGES // 2, num_levels=stated)
+    words = "images of num_levels=9, and data.num_levels=17" if isinstance(stated, int) else "17: "
+    with pytest.raises(UserError, match=words):
         of(tmp_path / "x.npz", splits)
 
 

@@ -92,7 +92,7 @@ PARTS = {
     config: ["optim.lr", "0.0625", "Changed during the run", "ncsnpp of folder, vp process"],
     metrics: ["1,275", "held-out loss; lowest 0.15 at step 650", "133 images per second", "Gradient norm", "log-SNR 9 to 2",
               "mine", "Frechet distance", "limit for infinitely many 0.05"],
-    results: ["2.001 ± 0.014", "2.051 ± 0.016", "297 test", "--mode quality", "12.25", "--mode sample",
+    results: ["2.001 ± 0.014", "date (UTC)", "2.051 ± 0.016", "297 test", "--mode quality", "12.25", "--mode sample",
               "step 75.0 %", "data 25.0 %"],
     snapshots: ["Samples over time", "step 100", "step 2,000"],
     samples: ["ode-step1300.png"],
@@ -154,6 +154,16 @@ def test_the_newest_are_shown_and_come_first(tmp_path):
     environment = text[text.index("Environment") :]
     assert environment.index("start 4") < environment.index("All 2 starts")
     assert environment.index("start 3") > environment.rindex("start 4")
+
+
+@pytest.mark.parametrize("bound_on", [None, "the chain, of integer images"])
+def test_a_bound_is_named_by_what_it_bounds(tmp_path, bound_on):
+    """That of a network trained on a chain bounds the chain's likelihood, which is not the SDE's."""
+    record = {"mode": "likelihood", "bound_bits_per_dim": 1.75, "bound_standard_error": 0.5}
+    given = {} if bound_on is None else {"bound_on": bound_on}
+    (tmp_path / "results.jsonl").write_text(json.dumps(record | given))
+    text = Elements(page(read_folder(tmp_path))).text
+    assert f"1.750 bits/dim, bound on {bound_on or 'the SDE'}" in text
 
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;\x00\x1b[31m\ud800\u202e"

@@ -223,6 +223,35 @@ def test_what_adaptive_steps_do_not_read_is_said():
     assert configure(options, VP(), ERRORS).note == ""
 
 
+OTHERWISE = [
+    ("edm", {"grid__name": "rho"}, {"grid__rho": 3.0}),
+    ("edm", {"grid__name": "times"}, {"grid__times": (1.0, 0.2, 0.1, EPS)}),
+    ("edm", {"grid__name": "dp"}, {"grid__candidates": 7}),
+    ("edm", {"grid__name": "uniform"}, {"grid__rho": 3.0}),
+    ("pc", {"pc__corrector": "langevin"}, {"noise_removal_by": "predictor_mean"}),
+    ("pc", {"pc__corrector": "langevin"}, {"snr": 0.5}),
+    ("pc", {"pc__corrector": "langevin"}, {"n_steps_each": 3}),
+    ("pc", {"pc__corrector": "none"}, {"snr": 0.5, "n_steps_each": 3}),
+    ("pc", {"noise_removal": False}, {"noise_removal_by": "predictor_mean"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sampler", "fields", "more"), OTHERWISE)
+def test_the_record_differs_where_samples_do(sampler, fields, more):
+    """By one option more: other samples and another record, or the same ones."""
+    times = {"grid__times": (1.0, 0.5, 0.1, EPS)} if fields.get("grid__name") == "times" else {}
+    start, noise = jnp.ones((2, 3)), IndexedNoise(jax.random.split(jax.random.key(1), 2))
+
+    def of(options):
+        configured = configure(small(sampler, 3, **options).sampling, VP(), ERRORS)
+        score = clipped(VP(), 0.25)
+        x = configured.sampler.sample(score, configured.grid, noise, start, configured.denoises).x
+        return np.asarray(x), configured.settings
+
+    (one, record), (another, other_record) = of(fields | times), of(fields | more)
+    assert np.array_equal(one, another) == (record == other_record)
+
+
 def test_a_list_of_times_is_of_one_sampler():
     """With several samplers, each on its own grid or by its tolerance, the list is not used."""
     options = small("edm", grid__name="times").sampling

@@ -6,10 +6,13 @@ import pytest
 
 from score_sde.configs.toy_mixture import get_config
 from score_sde.errors import ConfigError
+from score_sde.samplers.entries import ENTRIES, set_by_entries
 from score_sde.samplers.entry_list import Steps, listed_runs
 from score_sde.samplers.noise import IndexedNoise
-from score_sde.sde_lib import build_sde
+from score_sde.samplers.optimal_variance import OptimalVariance
+from score_sde.sde_lib import VP, build_sde
 
+ERRORS = OptimalVariance((1e-3, 0.3, 0.9), (0.9, 0.5, 0.01))
 STEPS = Steps("log_snr", (5, 16), (0.1, 0.01), a_call=1, last=1)
 
 
@@ -95,3 +98,24 @@ def test_a_budget_for_all_may_be_too_small_for_some():
     assert run.settings["ode.num_steps"] == 1
     with pytest.raises(ConfigError, match="a step of dopri8 takes 15 evaluations"):
         listed("dopri8", budgets=(5, 10))
+
+
+OTHERS = {
+    "sampler": "sde", "n_steps_each": 3, "grid.name": "quadratic", "pc.predictor": "none", "pc.corrector": "ald", "pc.num_steps": 7,
+    "ode.solver": "midpoint", "ode.variable": "ratio", "ode.steps": "adaptive", "ode.num_steps": 7, "ode.rtol": 0.5, "ode.atol": 0.5,
+    "sde.solver": "sea", "sde.steps": "adaptive", "sde.num_steps": 7, "exponential.eta": 0.5, "exponential.steps": "adaptive",
+    "exponential.num_steps": 7, "edm.num_steps": 7, "edm.s_churn": 5.0, "few_steps.num_steps": 7,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_what_a_list_sets_is_not_read_from_the_config(name):
+    """A sampler of the list has the same times and settings, whatever the config has in these fields."""
+    assert OTHERS.keys() == set_by_entries()
+    usual, other = get_config().sampling, get_config().sampling
+    other.update_from_flattened_dict(OTHERS)
+    entry = ENTRIES[name]
+    run = entry.with_tolerance(0.1) if entry.adaptive else entry.with_steps(5)
+    one, another = (run.build(options, VP(), ERRORS) for options in (usual, other))
+    assert one.settings == another.settings
+    assert one.grid.tolist() == another.grid.tolist()

@@ -147,6 +147,12 @@ def test_adapters_in_use(runs, tmp_path):
     both, loaded = kernel(adapters=f"{run}, {half}", adapter_scales=(1.0, -0.5))
     np.testing.assert_allclose(both - base, 0.75 * (ran - base), rtol=1e-4, atol=1e-6)
     assert loaded.name == "step7-run1-half-0.5"
+    names = [
+        loaded._replace(adapters=((f"runs/{'a' * 255}", 1.0), ("b", scale))).name
+        for scale in (1.0, 0.5)
+    ]
+    assert len({*names}) == 2
+    (tmp_path / f"predictor_corrector-{names[0]}-seed4294967295.npz").touch()
     assert loaded.recorded == {"checkpoint_step": 7, "adapters": [[run, 1.0], [half, -0.5]]}
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 
 import pytest
 
@@ -72,6 +73,36 @@ def test_height_and_width_come_back_from_the_file(tmp_path):
     record_config(found, tmp_path, 300)
     with pytest.raises(UserError, match=r"data.image_width=0 \(trained with 12\)"):
         check_recorded(get_config(), tmp_path)
+
+
+def strictly(text):
+    """Parsed as other programs do, for which Infinity is no JSON."""
+
+    def refused(constant):
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refused)
+
+
+@pytest.mark.parametrize("written_by", ["this version", "an older one"])
+def test_infinite_numbers_are_json_and_come_back(tmp_path, written_by):
+    """Older files have Python's words for them; neither is a change when the run goes on."""
+    config = changed(**{"model.sigma_max": math.inf, "sampling.text": "inf"})
+    record_config(config, tmp_path, None)
+    path = tmp_path / "config.json"
+    found = strictly(path.read_text())
+    assert found["sampling"]["guidance"]["log_snr_low"] == "-inf"
+    if written_by == "an older one":
+        numbers = path.read_text().replace('"-inf"', "-Infinity").replace('"inf"', "Infinity")
+        path.write_text(numbers.replace('"text": Infinity', '"text": "inf"'))
+    read = read_config(tmp_path)
+    assert read.to_dict() == config.to_dict()
+    assert (read.sampling.edm.s_max, read.model.sigma_max) == (math.inf, math.inf)
+    assert record_config(config, tmp_path, 10) == []
+    config.optim.lr = 1.0  # the file is written again
+    assert record_config(config, tmp_path, 20) == ["optim.lr"]
+    strictly(path.read_text())
+    assert read_config(tmp_path).sampling.guidance.norm == math.inf
 
 
 def test_a_field_that_no_config_has_is_no_difference(tmp_path):
