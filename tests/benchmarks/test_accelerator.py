@@ -16,6 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from benchmarks.accelerator import __main__ as accelerator
 from benchmarks.accelerator import beside, stages
 from benchmarks.accelerator.__main__ import environment, main
+from benchmarks.accelerator.agreement import per_image_error
 from benchmarks.accelerator.ceilings import ceilings
 from benchmarks.accelerator.ours import forward_flops
 from benchmarks.accelerator.profile import kernels
@@ -81,6 +82,15 @@ def ticking(size="tiny"):
 def test_the_limits_are_timed_by_the_clock_that_is_given():
     """A product of n x n matrices has 2 n^3 operations; a copy of 2^14 float32 reads and writes 2^17 bytes."""
     assert [row.value for row in ceilings(ticking())] == [2 * 128**3 / 1e12] * 2 + [2**17 / 1e12]
+
+
+def test_a_training_step_has_the_operations_of_three_evaluations(monkeypatch):
+    """The gradient in the inputs of a layer and that in its weights take as many as the layer."""
+    monkeypatch.setattr(stages, "TrainingSteps", lambda *_: lambda count: None)
+    config = ticking().config()
+    rows = {row.unit: row for row in stages.training("s", "float32", 8, lambda *_: {})(ticking())}
+    each = rows["TFLOP/s"].value * 1e12 / rows["TFLOP/s"].batch  # in the second that a step takes
+    assert each == pytest.approx(3 * forward_flops(config))
 
 
 def test_a_comparison_is_timed_by_the_clock_that_is_given():
@@ -152,6 +162,20 @@ def test_the_overhead_of_a_sampler_is_that_of_each_round(monkeypatch):
     assert next(stages.samplers(ticking())).value == pytest.approx(1.05)
 
 
+def test_a_host_with_more_evaluations_is_no_slower_for_that(monkeypatch):
+    """Both take a second, in which the host evaluates three times as often."""
+    device = SimpleNamespace(draw=lambda: None, nfe=20)
+    found = Overhead("ddim", 4, 20, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+    bench = SimpleNamespace(measure=lambda _: found, sampler=lambda _: device, model=None)
+    monkeypatch.setattr(stages, "Bench", lambda *_: bench)
+    monkeypatch.setattr(stages, "host_driven", lambda *_: (lambda count: None, 60))
+    monkeypatch.setattr(stages.beside, "samplers", lambda *_: ())
+    *_, host, gain = stages.samplers(ticking())
+    assert (host.measure, host.unit) == ("RK45 on the host, an evaluation", "ms")
+    assert host.value == pytest.approx(1000 / 60)
+    assert gain.value == pytest.approx(1 / 3)
+
+
 def test_the_gain_of_one_pass_over_two_is_that_of_each_round(monkeypatch):
     """3, 4 and 1 times as long: a gain of 3, where the medians of the times, 4 and 2, would say 2."""
     nfe, ours, passes = 7, np.array([1.0, 2.0, 4.0]), np.array([3.0, 8.0, 4.0])
@@ -167,6 +191,13 @@ def test_the_gain_of_one_pass_over_two_is_that_of_each_round(monkeypatch):
     monkeypatch.setattr(stages, "build_compiled", lambda *_: lambda *_: solved)
     *_, row = stages.likelihoods(ticking())
     assert (row.measure, row.value) == ("over two separate passes", pytest.approx(3.0))
+
+
+def test_the_error_is_that_of_the_worst_image_beside_its_own_norm():
+    """A large image without error, and a small one in whose place there is nothing."""
+    expected = np.ones((2, 3, 4, 1)) * np.array([1000.0, 1.0])[:, None, None, None]
+    got = expected * np.array([1.0, 0.0])[:, None, None, None]
+    assert per_image_error(got, expected) == pytest.approx(1.0)
 
 
 def test_kernels_of_a_gpu_by_kind():

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from benchmarks import metric_power
+from benchmarks.fault_figures import NEARER, figures_of
 from benchmarks.fault_images import FAULTS, Pool, Sizes, blurred, deal, noisy
 from benchmarks.power import HONEST, Figures, Plan, Power, limits, needed, powers
 from score_sde.errors import UserError
@@ -45,6 +46,18 @@ def test_false_alarms_of_a_figure_with_an_error_of_its_own(found):
     for n in (25, 50, 100, 200):
         assert found["z", HONEST, n].power == pytest.approx(0.05, abs=4 * 0.0024)
     assert ("mean", HONEST, 25) not in found
+
+
+def test_all_repetitions_draw_their_own_numbers():
+    """Faulty samples drawn like the honest ones would differ from them by the fault alone."""
+    drawn = []
+
+    def trial(fault, n, rng):
+        drawn.append(rng.random())
+        return Figures({}, {"z": 0.0})
+
+    list(powers(trial, ("one", "another"), Plan((25, 50), honest=3, faulty=3), lambda n: None))
+    assert len(set(drawn)) == len(drawn) == 2 * 3 * 3
 
 
 def test_the_samples_that_a_shift_needs(found):
@@ -111,6 +124,16 @@ def test_images_are_changed_as_the_fault_says():
     white = np.full((1, 200, 200, 1), 16)
     assert noisy(white, 16, rng).max() == 16
     assert 0.05 < (noisy(white, 16, rng) < 16).mean() < 0.06  # beyond half a level, 1.59 deviations
+
+
+def test_figures_of_copies_and_of_honest_rows():
+    """A copy is nearer to its image than any other is; what is dealt like the held-out images is as near, within four errors."""
+    rng = np.random.default_rng(0)
+    reference, held_out, honest = rng.normal(size=(3, 200, 4))
+    copied = figures_of(Features(reference[:100], None), reference, held_out, rng)
+    assert copied.compared["nearer than held-out"] == 1.0
+    found = figures_of(Features(honest, None), reference, held_out, rng)
+    assert abs(found.in_errors[NEARER]) < 4
 
 
 def page_in(folder):

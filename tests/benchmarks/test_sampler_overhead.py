@@ -1,12 +1,16 @@
 """The loop that samplers are compared with, and a run of the measurement."""
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import sampler_overhead
-from benchmarks.sampler_overhead import Overhead, evaluations, main, table
+from benchmarks.sampler_overhead import Bench, Overhead, Sampling, evaluations, main, table
+from score_sde.config_file import load_config
 from score_sde.errors import UserError
+from score_sde.samplers.entries import ENTRIES
 
 
 @pytest.mark.parametrize(("count", "total"), [(2, 3.0), (5, 8.0)])
@@ -18,6 +22,19 @@ def test_the_loop_evaluates_so_often(x64, count, total):
 
     x = evaluations(model, jnp.zeros((2, 3)), jnp.array([1.0, 2.0, 2.0]), jnp.asarray(count))
     np.testing.assert_allclose(x, total, rtol=1e-12)
+
+
+def test_adaptive_steps_are_counted_by_their_evaluations(monkeypatch):
+    """Dormand and Prince's step evaluates six times, and there is one evaluation before the first; a step of the loop and its
+    sampler take a second each."""
+    monkeypatch.setattr(sampler_overhead, "random_network", lambda *_: None)
+    bench = Bench(load_config("configs/vp_digits.py"), 4, 50, 1, itertools.count().__next__)
+    drawn = Sampling(lambda: jnp.zeros(3), jnp.zeros(3), 6 * 7 + 1, jnp.zeros(3))
+    monkeypatch.setattr(bench, "sampler", lambda _: drawn)
+    monkeypatch.setattr(bench, "evaluations", lambda *_: jnp.zeros(3))
+    found = bench.measure(ENTRIES["dopri5 adaptive"])
+    assert (found.steps, found.nfe) == (7, 43)
+    assert bench.measure(ENTRIES["heun"]).steps == 50
 
 
 @pytest.mark.slow

@@ -1,12 +1,24 @@
 """The variance of gradients drawn from known distributions, and the table."""
 
+import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from benchmarks import training_times
-from benchmarks.training_times import SCHEMES, TRAINED, Row, relative_variances, tables, with_scheme
+from benchmarks.training_times import (
+    SCHEMES,
+    TRAINED,
+    Row,
+    gradients,
+    relative_variances,
+    tables,
+    with_scheme,
+)
 from score_sde.configs.subvp_digits import get_config
 from score_sde.errors import UserError
+from score_sde.models.layers import dropout
+from score_sde.models.networks import NETWORKS
 from score_sde.training.recorded_config import as_json, fields
 
 
@@ -27,6 +39,36 @@ def test_relative_variances_of_known_gradients(monkeypatch):
         exact = 50 * scale**2 / 4
         assert abs(variance - exact) < 4.892 * error + 0.05 * (1 + exact)
         assert error < 0.1 * exact + 0.05
+
+
+class Dropping(nn.Module):
+    """Dropout and a dense layer."""
+
+    rate: float
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(config.model.dropout)
+
+    @nn.compact
+    def __call__(self, x, noise_input, condition=(), dropout_keys=None):
+        return nn.Dense(1)(dropout(x, self.rate, dropout_keys))
+
+
+def test_gradients_are_without_dropout(monkeypatch):
+    """Whose noise is none of the times'."""
+    monkeypatch.setitem(NETWORKS, "dropping", Dropping)
+    config = get_config()
+    config.model.name = "dropping"
+    config.training.batch_size = 8
+    params = {"Dense_0": {"kernel": jnp.ones((1, 1)), "bias": jnp.ones(1)}}
+    found = []
+    for rate in (0.0, 0.9):
+        config.model.dropout = rate
+        found.append(list(gradients(config, params, 2)))
+    np.testing.assert_array_equal(*found)
+    assert np.all(found)
+    assert config.model.dropout == 0.9
 
 
 def test_the_table_says_what_was_not_trained():

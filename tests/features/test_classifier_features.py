@@ -1,10 +1,13 @@
 """The classifier trained on demand: it learns, is reproducible, and is trained only once."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config
+from score_sde.data.splits import ImagesInMemory
 from score_sde.errors import UserError
 from score_sde.features import classifier
 from score_sde.features.classifier import channels_for, load_classifier
@@ -83,6 +86,14 @@ def test_samples_of_another_seed_are_seen_by_the_same_classifier(config, monkeyp
     splits = data.load(config)
     other.data.resample = "box"
     assert classifier.identity(other, splits) != classifier.identity(config, splits)
+
+
+def test_other_images_in_files_of_the_same_names_and_sizes_train_another(config):
+    splits = data.load(config, ("label",))
+    images = 16 - splits.train.take(np.arange(splits.train.num_images)).images
+    others = dataclasses.replace(splits, train=ImagesInMemory(images))
+    assert others.fingerprint == splits.fingerprint
+    assert classifier.identity(config, others) != classifier.identity(config, splits)
 
 
 def test_a_damaged_file_is_said_to_be(config, kept, tmp_path):

@@ -142,7 +142,7 @@ def test_other_data_more_images_or_earlier_times_are_estimated_anew(tmp_path):
 
 
 def test_a_file_is_of_its_weights_images_and_noise_levels(tmp_path):
-    """Images replaced in a file of the same name and size, retrained weights, and other labels for DDPM."""
+    """Images replaced in a file of the same name and size, retrained weights, other labels for DDPM; other units and conditions."""
     config = digits_config("vp")
     config.data.update(name="arrays", file=str(tmp_path / "images.npy"), num_levels=256)
     sde, images = build_sde(config), np.zeros((20, 8, 8, 1), np.uint8)
@@ -157,7 +157,11 @@ def test_a_file_is_of_its_weights_images_and_noise_levels(tmp_path):
     found.append(known())
     config.model.discrete_labels = "floor"
     found.append(known())
-    assert len(set(found)) == 4
+    config.data.centered = not config.data.centered
+    found.append(known())
+    config.condition.noise = 0.5
+    found.append(known())
+    assert len(set(found)) == 6
     assert known() == found[-1]
 
 

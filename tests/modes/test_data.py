@@ -89,6 +89,15 @@ def test_on_the_range_of_ve_and_with_mirrored_images(config, tmp_path, capsys):
     assert "1.131 (Song and Ermon 2020, technique 1); it is 20 here." in printed
 
 
+def test_mirror_images_are_not_upside_down(config, tmp_path):
+    """Black, and both lower corners at 12 levels: an image that is its own mirror image, but farther from itself upside down."""
+    images = np.zeros((2, 2, 3, 1), np.uint8)
+    images[1, 1, ::2] = 12
+    np.savez(tmp_path / "a.npz", images=images, test_images=images)
+    config.data.random_flip = True
+    assert looked_at(config, tmp_path)["largest_distance"] == pytest.approx(12 * np.sqrt(2) / 8)
+
+
 def test_a_part_of_a_large_split_is_said_to_be_one(config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(mode, "IMAGES_READ", 3)
     monkeypatch.setattr(mode, "PRODUCTS", 6 * 5**2)

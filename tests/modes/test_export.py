@@ -1,5 +1,7 @@
 """--mode export: low-rank updates as one small file accepted by any mode; and the message about averages a format cannot hold."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,11 @@ def test_the_file_is_the_average_with_its_alpha(tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, found, averaged)
     assert scale == 3.0
     config.adapters = f"{path},{folder}"
-    assert len(ages_of_adapters(config)) == 2
+    of_file, of_folder = ages_of_adapters(config)
+    (about,) = (folder / "checkpoints").glob("*/about.json")
+    os.utime(about, (of_folder + 100, of_folder + 100))  # as of weights trained again
+    assert ages_of_adapters(config) == [of_file, pytest.approx(of_folder + 100, abs=0.01)]
+    assert of_file == path.stat().st_mtime
     with pytest.raises(ConfigError, match="for --mode export merge them into the weights first"):
         export_checkpoint.check(config, sde)
     config.adapters = ""

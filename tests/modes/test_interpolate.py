@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
+from score_sde.configs.digits import digits_config
 from score_sde.configs.toy_mixture import get_config
 from score_sde.data.array_files import read_images
 from score_sde.errors import UserError
@@ -16,6 +18,7 @@ from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import ProbabilityFlow
 from score_sde.samplers.record import Samples
 from score_sde.sde_lib import VE, VP, Cosine, build_sde
+from score_sde.spaces import build_space
 
 
 def test_slerp_turns_by_equal_angles_at_constant_length():
@@ -77,6 +80,20 @@ def test_the_mode_writes_what_it_reports(tmp_path, capsys):
     assert figures["round_trip_rms"] < 1e-3
     assert not np.array_equal(images[0], images[1])
     assert not {"noise_removal", "threshold"} & figures.keys()
+
+
+def test_a_row_of_the_picture_goes_from_the_first_image_to_the_second(tmp_path):
+    """Images of one level each, of two pairs and three frames between."""
+    config = digits_config("vp")
+    levels = np.array([[2, 4, 8, 12, 14], [16, 11, 9, 5, 0]])
+    images = np.broadcast_to(levels.reshape(10, 1, 1, 1), (10, 8, 8, 1)).astype(np.uint8)
+    x = np.asarray(build_space(config).encode_middle(images)).reshape(2, 5, 8, 8, 1)
+    ends = x[:, [0, -1]].reshape(4, 8, 8, 1)
+    found = mode.write(config, tmp_path, ends, x[:, 1:-1], "step0")
+    with Image.open(found["picture"]) as picture:
+        pixels = np.asarray(picture)
+    middles = [[(2 * i + 1) * n // (2 * m) for i in range(m)] for n, m in zip(pixels.shape, (2, 5))]
+    np.testing.assert_array_equal(pixels[np.ix_(*middles)], np.round(levels * 255 / 16))
 
 
 def test_evaluations_are_those_there_and_back(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from score_sde.training.trained_score import LoadedScore
 from tests.earlier_commands import as_of_version_0_9, check_of_both
 
 
-@pytest.mark.parametrize("folder", ["checkpoints", "dequantizer/step6"])
+@pytest.mark.parametrize("folder", ["checkpoints", "averages", "dequantizer/step6"])
 def test_weights_trained_again_to_the_same_step_are_others(tmp_path, folder):
     file = tmp_path / folder / "weights"
     file.parent.mkdir(parents=True)

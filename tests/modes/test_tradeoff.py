@@ -301,6 +301,29 @@ def test_rows_of_another_version_are_named(tmp_path, monkeypatch):
     assert "ddim, 2 on log_snr (an unrecorded version)" in table("ddim: 3")
 
 
+def test_real_images_are_equally_many_of_each_class(tmp_path):
+    """Of classes whose images are all the same, any such set has the same distance, which hence has no error."""
+    config, path = small(), tmp_path / "classes.npz"
+    of_class = np.random.default_rng(0).integers(0, 200, (6, 2, 2, 1), np.uint8)
+    labels = np.repeat(np.arange(6), 20)
+    arrays = {"images": of_class[labels], "test_images": (of_class // 2)[labels]}
+    np.savez(path, labels=labels, test_labels=labels, **arrays)
+    config.data.update(name="arrays", file=str(path), image_size=2, num_levels=256)
+    (real,) = tradeoff.real_images(tradeoff.Judge(config, tmp_path), tmp_path)
+    figures = real.make().figures
+    assert figures["frechet_error"] < 1e-6 < figures["frechet"]
+
+
+def test_another_reference_file_of_the_same_name_makes_other_rows(tmp_path):
+    config, path = small(), tmp_path / "reference.npz"
+    np.savez(path, images=np.zeros((30, 2, 2, 1), np.float32))
+    config.evaluation.reference = str(path)
+    before = tradeoff.Judge(config, tmp_path).identity
+    assert tradeoff.Judge(config, tmp_path).identity == before
+    os.utime(path, (2e9, 2e9))
+    assert tradeoff.Judge(config, tmp_path).identity != before
+
+
 def test_other_images_of_the_same_names_and_sizes_are_other_rows(tmp_path):
     """Both for the data, compared by contents, and for a reference folder."""
     config, path = small(), tmp_path / "data.npy"

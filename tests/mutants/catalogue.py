@@ -32,6 +32,7 @@ from tests.mutants.wrong_processes import MODELS, PROCESSES
 from tests.mutants.wrong_quality import QUALITY
 from tests.mutants.wrong_restoration import RESTORATION
 from tests.mutants.wrong_restoring import RESTORING
+from tests.mutants.wrong_resuming import RESUMING
 from tests.mutants.wrong_sampling import EVALUATION, SAMPLERS
 from tests.mutants.wrong_sde import REVERSE_SDE
 from tests.mutants.wrong_sharding import SHARDING
@@ -74,6 +75,7 @@ MUTANTS: list[Mutant] = [
     *TOLD_IMAGES,
     *CONTROL,
     *RESTORING,
+    *RESUMING,
     *BENCHMARKS,
     *QUALITY,
     *FEATURES,

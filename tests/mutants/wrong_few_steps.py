@@ -57,6 +57,7 @@ FEW_STEPS = [
         ("binned-by-the-first-time", "return jnp.where(apart, jnp.maximum(u, u_other), u)", "return u"),
         ("other-number-of-zero", "return uniform(other), jax", "return jax.random.uniform(other), jax"),
         ("weight-of-one-time", "jnp.where(apart, self._weight(other), 1.0)", "1.0"),
+        ("adaptive-weight-of-another-constant", "OFFSET = 1e-3", "OFFSET = 1e-2"),
         ("adaptive-weight-with-gradient", "jax.lax.stop_gradient(error + OFFSET) ** -self.power", "(error + OFFSET) ** -self.power"),
     ),
     *mutants("models/predictions.py", MEAN_FLOW,

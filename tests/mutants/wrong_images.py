@@ -241,6 +241,7 @@ IMAGES = [
     ),
     *mutants("modes/data.py", FIGURES,
         ("distances-without-mirrors", "if config.data.random_flip else x", "if False else x"),
+        ("mirrored-upside-down", "x[:, :, ::-1]", "x[:, ::-1]"),
         ("levels-of-the-last-images", "            met[images.ravel()] = True", "            met[:] = False\n            met[images.ravel()] = True"),
         ("range-of-the-last-images", "least, most = min(least, float(x.min())), max(most, float(x.max()))", "least, most = float(x.min()), float(x.max())"),
         ("test-images-counted-as-training", "(\"test\", datasets.test)):", "(\"test\", datasets.train)):"),

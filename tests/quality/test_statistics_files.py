@@ -59,7 +59,7 @@ def test_another_version_makes_no_other_features(splits, kept, monkeypatch):
     features_of_split(get_config(), folder, fails, splits, "test", 0)
 
 
-@pytest.mark.parametrize("other", ["features", "split", "levels", "contents"])
+@pytest.mark.parametrize("other", ["features", "split", "levels", "contents", "files"])
 def test_what_is_of_something_else_is_made_anew(splits, kept, other):
     folder, _, _ = kept
     config = get_config()
@@ -68,6 +68,8 @@ def test_what_is_of_something_else_is_made_anew(splits, kept, other):
     if other == "contents":  # of files of the same names and sizes
         images = 16 - splits.test.take(np.arange(splits.test.num_images)).images
         splits = dataclasses.replace(splits, test=ImagesInMemory(images))
+    if other == "files":  # of other names, in which the images looked at are the same
+        splits = dataclasses.replace(splits, files=lambda: [("of another name", 1)])
     sha256 = "cd" if other == "features" else "ab"
     name = "train" if other == "split" else "test"
     features_of_split(config, folder, extractor(sha256), splits, name, 0)

@@ -1,6 +1,7 @@
 """The report of a folder: its contents, even if little is there, and that text from files is always escaped."""
 
 import json
+import os
 from html.parser import HTMLParser
 
 import numpy as np
@@ -129,6 +130,30 @@ def test_a_whole_folder_is_one_page_that_loads_nothing(tmp_path):
         assert not {"href", "onload", "onerror", "srcset"} & set(attributes)
     (policy,) = [a["content"] for tag, a in read.tags if "http-equiv" in a]
     assert policy.startswith("default-src 'none'")
+
+
+def test_the_newest_are_shown_and_come_first(tmp_path):
+    """The bits/dim at the top, six pictures of seven, fifty rows of fifty-one, and the environment of the last start."""
+    lines = [{"mode": "likelihood", "ode_bits_per_dim": value} for value in (7.125, 2.125)]
+    lines += [{"mode": "quality", "fid": 100.5 + k} for k in range(51)]
+    starts = [{"command": f"start {k}", "jax": f"0.{k}"} for k in (3, 4)]
+    for name, rows in (("results", lines), ("environment", starts)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    for k in range(7):
+        path = tmp_path / "samples" / f"{'gfedcba'[k]}.png"  # the newest is not the last by name
+        picture(path)
+        os.utime(path, (1000 + k, 1000 + k))
+    text = Elements(page(read_folder(tmp_path))).text
+    assert "2.125 bits/dim, the ODE's" in text
+    assert "7.125 bits/dim" not in text
+    assert text.index("2.125", text.index("Likelihood")) < text.index("7.125")
+    assert [name for name in "gfedcba" if f" {name}.png" in text] == [*"fedcba"]
+    assert "150.5" in text
+    assert "100.5" not in text
+    assert text.index("150.5") < text.index("149.5")
+    environment = text[text.index("Environment") :]
+    assert environment.index("start 4") < environment.index("All 2 starts")
+    assert environment.index("start 3") > environment.rindex("start 4")
 
 
 @pytest.mark.parametrize("bound_on", [None, "the chain, of integer images"])

@@ -5,7 +5,7 @@ import subprocess
 
 import jax
 
-from score_sde.training.environment import record_environment
+from score_sde.training.environment import environment, record_environment
 from score_sde.version import VERSION, commit
 
 
@@ -39,3 +39,11 @@ def test_every_start_has_its_line(tmp_path):
     assert first["jax"] == jax.__version__
     assert first["version"] == VERSION
     assert first["devices"] == f"4 x {jax.devices()[0].device_kind}"
+
+
+def test_hosts_are_not_their_devices(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "device_count", lambda: 16)
+    found = environment()
+    assert found["hosts"] == 2
+    assert found["devices"].startswith("16 x ")

@@ -45,6 +45,11 @@ def test_losses_and_gradient_of_an_update(trained, step, before):
         assert lines[found.step - 1]["grad_norm"] == pytest.approx(found.grad_norm, rel=1e-7)
 
 
+def test_the_worst_are_what_is_no_number_and_then_the_largest_of_either_sign():
+    names, values = np.array([*"abcd"]), np.array([1.0, -5.0, np.nan, 2.0])
+    assert [*mode.worst(names, values)] == [*"cbda"]
+
+
 class Halved(Mean):
     """The gradient is of half the parameter."""
 

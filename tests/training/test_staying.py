@@ -8,7 +8,7 @@ import pytest
 
 from score_sde.configs.default import get_config
 from score_sde.errors import ConfigError, UserError
-from score_sde.training.about import FORMAT, read_about, write_about
+from score_sde.training.about import FORMAT, read_about, write_about, write_later
 from score_sde.training.checkpoints import BEST, Checkpoints, restore_ema, saved_steps
 from score_sde.training.manifest import write_manifest
 from score_sde.training.settings import check_config
@@ -90,6 +90,13 @@ def test_what_is_found_after_a_checkpoint_is_written_belongs_to_it(tmp_path):
     assert restore_ema(tmp_path, template, BEST)[1] == 4
     (tmp_path / "checkpoints" / "4" / "later.json").write_text("{")
     assert restore_ema(tmp_path, template, BEST)[1] == 3
+
+
+def test_a_figure_found_again_counts_and_others_stay(tmp_path):
+    write_about(tmp_path, {"loss": 3.0})
+    for found in ({"frechet": 9.0, "eval_loss": 2.0}, {"frechet": 1.0}):
+        write_later(tmp_path, found)
+    assert read_about(tmp_path).figures == {"loss": 3.0, "frechet": 1.0, "eval_loss": 2.0}
 
 
 def test_there_is_no_best_where_nothing_was_measured(tmp_path):
