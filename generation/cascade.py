@@ -17,6 +17,7 @@ import numpy as np
 from score_sde.data.image_shape import image_shape
 from score_sde.errors import ConfigError, UserError
 from score_sde.files import user_path
+from score_sde.generation.guides import classes_in_turn
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.keys import Stream, stream_key
@@ -79,6 +80,9 @@ def base_config(config: Any, maker: ConditionImage, classes: Sequence[str] = ())
     base.sampling.guidance.update(GuidanceOptions.defaults())
     if not base.model.num_classes:
         base.sampling.labels = ()
+    elif not base.sampling.labels:
+        # Those of the larger network, which may know fewer.
+        base.sampling.labels = tuple(range(classes_in_turn(config, classes)))
     if "text" not in condition_names(base):
         base.sampling.text = ""
     sde = build_sde(base)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from score_sde.data.captions import CAPTIONS, WORDS
+from score_sde.data.classes import listed
 from score_sde.data.text import numbers
 from score_sde.errors import ConfigError, UserError
 from score_sde.generation.condition_images import build_sample_image
-from score_sde.generation.guides import sampled_classes
+from score_sde.generation.guides import classes_in_turn, sampled_classes
 from score_sde.generation.start_conditions import start_conditions
 from score_sde.models.networks import condition_names
 from score_sde.options import choose
@@ -20,9 +22,14 @@ Source = Callable[[np.ndarray], Any]
 """Indices (b,) -> the condition of the samples with these indices."""
 
 
-def labels_in_turn(config: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """Labels by index: those of sampling.labels in turn, repeated; all classes if none is given."""
-    num_classes, labels = sampled_classes(config), tuple(config.sampling.labels)
+def labels_in_turn(config: Any, classes: Sequence[str] = ()) -> Callable[[np.ndarray], np.ndarray]:
+    """Labels by index: those of sampling.labels in turn, repeated; all classes, or all that have names, if none is given."""
+    num_classes, labels = classes_in_turn(config, classes), tuple(config.sampling.labels)
+    if labels and num_classes <= max(labels) < sampled_classes(config):
+        raise ConfigError(
+            f"sampling.labels={labels}: the network was trained with images of the classes 0 to {num_classes - 1} alone ({listed(classes)}), "
+            f"though model.num_classes={config.model.num_classes}; give these, or () for all of them in turn"
+        )
     if any(not 0 <= label < num_classes for label in labels):
         raise ConfigError(
             f"sampling.labels={labels}: expected classes from 0 to {num_classes - 1} (model.num_classes={num_classes}, or that of the "
@@ -116,8 +123,9 @@ def labels_and_texts(config: Any, classes: Sequence[str]) -> Source:
             f"sampling.text={config.sampling.text!r} with a model that is not conditioned on texts: remove it, or train a network with model.words"
         )
     own = start_conditions(config, classes)
+    known = {**SOURCES, "label": functools.partial(labels_in_turn, classes=classes)}
     sources = {
-        name: own.get(name) or choose("a condition of samples", name, SOURCES)(config)
+        name: own.get(name) or choose("a condition of samples", name, known)(config)
         for name in names
         if name != "image"
     }

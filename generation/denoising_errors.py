@@ -34,6 +34,7 @@ from score_sde.sde_lib import SDE
 from score_sde.spaces import Space, build_space
 from score_sde.training.known_weights import hash_of_weights
 from score_sde.training.recorded_config import as_json, recorded_classes
+from score_sde.training.recorded_mask import mask_of
 from score_sde.training.trained_score import LoadedScore
 from score_sde.unfinished import digest_of
 
@@ -107,6 +108,7 @@ def identity(config: Any, sde: SDE, loaded: LoadedScore, datasets: Datasets) -> 
         "images": [datasets.fingerprint, hash_of_some(datasets.train)],
         "data": settings["data"],
         "condition": settings["condition"],
+        **mask_of(config),
         "errors": settings["sampling"]["errors"],
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -57,6 +58,15 @@ def sampled_classes(config: Any) -> int:
     if condition_names(config) or not guidance.classifier:
         return config.model.num_classes if "label" in condition_names(config) else 0
     return config_in("classifier", guidance).noisy_classifier.num_classes
+
+
+def classes_in_turn(config: Any, classes: Sequence[str] = ()) -> int:
+    """The number of classes that samples may have: `sampled_classes`, or only those with which the network was trained, if their names are known.
+
+    A network that was fine-tuned from one of more classes has further labels, of which it has seen no image.
+    """
+    own = "label" in condition_names(config)
+    return len(classes) if own and classes else sampled_classes(config)
 
 
 def classes_of_samples(config: Any, workdir: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The images from which sampling starts at sampling.t_start: images of the dataset, or arrays in a file."""
+"""The images from which sampling starts at sampling.t_start: images of the dataset, pictures of a folder, or arrays in a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from score_sde.data.array_files import check_levels, read_images
 from score_sde.errors import UserError
 from score_sde.files import user_path
 from score_sde.generation.generate import StartImages
+from score_sde.quality.image_sets import of_folder
 from score_sde.spaces import Space
 from score_sde.training.same_data import check_same_arrays
 
@@ -21,7 +22,7 @@ KEYS = ("images", "states")
 
 
 def check_start_images(sampling: Any) -> None:
-    """Refuse t_start without start_images or the reverse, since neither has an effect alone, and a missing file.
+    """Refuse t_start without start_images or the reverse, since neither has an effect alone, and a missing file or folder.
 
     Raises:
       UserError: what was given, and what to do.
@@ -29,16 +30,16 @@ def check_start_images(sampling: Any) -> None:
     if bool(sampling.t_start) != bool(sampling.start_images):
         raise UserError(
             f"sampling.t_start={sampling.t_start}, sampling.start_images={sampling.start_images!r}: starting at a time other than T requires "
-            "both a time and start images (test, train, or an .npz file); give both or neither"
+            "both a time and start images (test, train, an .npz file or a folder of pictures); give both or neither"
         )
     if (
         sampling.start_images
         and sampling.start_images not in SPLITS
-        and not user_path(sampling.start_images).is_file()
+        and not user_path(sampling.start_images).exists()
     ):
         raise UserError(
-            f"sampling.start_images={sampling.start_images!r}: no such file; give {' or '.join(SPLITS)}, or an .npz file with "
-            "`images` (levels, as --mode sample writes them) or `states` (x at t_start)"
+            f"sampling.start_images={sampling.start_images!r}: no such file or folder; give {', '.join(SPLITS)}, an .npz file with "
+            "`images` (levels, as --mode sample writes them) or `states` (x at t_start), or a folder of pictures"
         )
 
 
@@ -46,7 +47,7 @@ def load_start_images(config: Any, space: Space, classes: Sequence[str] = ()) ->
     """The start images that `config.sampling` names; None if it names none. data.label is an index into `classes`.
 
     Raises:
-      UserError: a file that cannot be read or that differs between the hosts, or arrays of another shape than the config's images.
+      UserError: a file or folder that cannot be read or that differs between the hosts, or arrays of another shape than the config's images.
     """
     name, number = config.sampling.start_images, config.sampling.num_images
     if not name:
@@ -58,9 +59,15 @@ def load_start_images(config: Any, space: Space, classes: Sequence[str] = ()) ->
     if name in SPLITS:
         split = getattr(data.load(config, classes=classes), name)
         return StartImages(middle(split.take(range(min(number, split.num_images))).images), False)
+    what, path = f"sampling.start_images={name!r}", user_path(name)
+    if path.is_dir():
+        pictures = of_folder(config, what, path, None)
+        shown = pictures.take(range(min(number, pictures.num_images)))
+        check_same_arrays(what, (shown,))
+        return StartImages(middle(shown), False)
     key, array = read_images(config, "sampling.start_images", name, KEYS)
-    check_same_arrays(f"sampling.start_images={name!r}", (array,))
+    check_same_arrays(what, (array,))
     if key == "states":
         return StartImages(np.asarray(array, np.float32), True)
-    check_levels(config, f"sampling.start_images={name!r}", array)
+    check_levels(config, what, array)
     return StartImages(middle(array), False)

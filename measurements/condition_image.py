@@ -108,6 +108,11 @@ def _normal(keys: Any, like: Images) -> Images:
     return jax.vmap(lambda key: jax.random.normal(key, like.shape[1:]))(keys)
 
 
+def measures_by_mask(config: Any) -> bool:
+    """Whether the condition is measured through the picture condition.mask."""
+    return config.model.condition_image == "measured" and config.condition.name == "mask"
+
+
 def check_condition(config: Any) -> None:
     """Refuse fields of config.condition that the measurement does not read, for a network that is to be trained.
 

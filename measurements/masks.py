@@ -72,7 +72,7 @@ def picture(path: Path, sides: tuple[int, int]) -> np.ndarray:
     """The white pixels of a black-and-white picture.
 
     Raises:
-      ConfigError: not a picture, one of another size, or one with grey pixels.
+      ConfigError: not a picture, one of another size, one with grey pixels, or one without white pixels.
     """
     try:
         image = decode_image(Path(path).read_bytes(), 1)[..., 0]
@@ -87,6 +87,10 @@ def picture(path: Path, sides: tuple[int, int]) -> np.ndarray:
         raise ConfigError(
             f"the mask {path} has grey levels, from {image.min()} to {image.max()}: expected white, 255, where pixels are known and black, "
             "0, elsewhere"
+        )
+    if not image.any():
+        raise ConfigError(
+            f"the mask {path} is black everywhere: expected white, 255, where pixels are known, in at least one of them"
         )
     return image == 255
 

@@ -137,7 +137,11 @@ def distances(config: Any, split: Split, space: Space) -> dict[str, Any]:
     # Mirroring both images leaves their distance unchanged.
     others = np.concatenate([x, x[:, :, ::-1]]) if config.data.random_flip else x
     distance = largest_distance(x.reshape(len(x), -1), others.reshape(len(others), -1))
-    return {"largest_distance": distance, "distance_images": len(rows)}
+    return {
+        "largest_distance": distance,
+        "distance_images": len(rows),
+        "distance_mirrored": bool(config.data.random_flip),
+    }
 
 
 def class_counts(datasets: Datasets) -> dict[str, list[int]] | None:
@@ -173,13 +177,14 @@ def in_words(figures: dict[str, Any], classes: dict[str, list[int]] | None) -> s
     """The figures of a dataset as printed text."""
     images, compared = figures["train_images"], figures["distance_images"]
     which = "all" if compared == images else f"{compared} of the {images}"
+    mirrored = " and their mirror images (data.random_flip)" if figures["distance_mirrored"] else ""
     bound = "" if compared == images else " or more"
     here = f"; it is {figures['sigma_max']:g} here" if "sigma_max" in figures else ""
     found = {name: counted(figures[name]) for name in ("read", "ignored")}
     lines = [
         listed({**figures, **found}),
         "",
-        f"The largest distance between two of {which} training images is {figures['largest_distance']:.4g}: for VE this suggests "
+        f"The largest distance between two of {which} training images{mirrored} is {figures['largest_distance']:.4g}: for VE this suggests "
         f"model.sigma_max of {figures['largest_distance']:.4g}{bound} (Song and Ermon 2020, technique 1){here}.",
     ]
     if classes is None:

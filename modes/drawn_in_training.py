@@ -5,6 +5,7 @@ Both use the same noise at every step, so that steps can be compared.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from PIL.Image import Image
 
 from score_sde.configs.default import check_options
 from score_sde.errors import ConfigError
-from score_sde.generation.generate import build_generator
+from score_sde.generation.generate import Generator, build_generator
 from score_sde.generation.guides import has_guides
 from score_sde.generation.sampled_score import sampled_score
 from score_sde.modes import evaluate, sample
@@ -30,7 +31,7 @@ from score_sde.samplers.configured import needs_errors
 from score_sde.samplers.problem import Configured
 from score_sde.sde_lib import SDE
 from score_sde.spaces import build_space
-from score_sde.training.known_classes import known_classes
+from score_sde.training.recorded_config import recorded_classes
 from score_sde.training.task import Evaluator
 from score_sde.training.trained_score import score_models
 
@@ -111,15 +112,20 @@ def quality_config(config: Any) -> Any:
 
 
 def drawing(
-    config: Any, sde: SDE, configured: Configured | None, classes: Sequence[str]
+    config: Any, sde: SDE, configured: Configured | None, classes: Callable[[], Sequence[str]]
 ) -> Drawing:
-    """Return a function that draws the first images of the config's seed with its sampler."""
+    """Return a function that draws the first images of the config's seed with its sampler; it calls `classes` when it first draws."""
     space = build_space(config)
-    generator = build_generator(config, sde, space.shape, configured=configured, classes=classes)
+
+    @functools.cache
+    def built() -> Generator:
+        return build_generator(config, sde, space.shape, configured=configured, classes=classes())
+
     with_params = score_models(config, sde)
 
     def draw(averaged: Any, number: int, show: bool) -> np.ndarray:
         model = sampled_score(config, sde, space, with_params(averaged))
+        generator = built()
         batches = generator.batches(model, number, config.seed, show)
         return np.concatenate([np.asarray(space.decode(jnp.asarray(batch.x))) for batch in batches])
 
@@ -131,7 +137,9 @@ def pictures_of(
 ) -> Evaluator:
     """An evaluator that makes a picture of samples every training.snapshot_freq steps, saved in snapshots/ too."""
     drawn = drawn_config(config, config.training.snapshot_steps)
-    draw_images = drawing(drawn, sde, configured, known_classes(config, workdir))
+    # Recorded when the training begins.
+    classes = functools.cache(lambda: recorded_classes(workdir))
+    draw_images = drawing(drawn, sde, configured, classes)
 
     def picture(step: int) -> Path:
         return workdir / "snapshots" / f"step{step:08d}.png"
@@ -141,7 +149,9 @@ def pictures_of(
         if jax.process_index() > 0:
             return {}
         return {
-            "samples": sample.save_picture(drawn, picture(step), images, config.data.num_levels)
+            "samples": sample.save_picture(
+                drawn, picture(step), images, config.data.num_levels, classes()
+            )
         }
 
     return Evaluator(
@@ -161,7 +171,7 @@ def quality_of(
       UserError: the reference or features cannot be read, or there are too few images.
     """
     drawn = quality_config(config)
-    extractor, _, _, reference = open_reference(drawn, workdir)
+    extractor, splits, _, reference = open_reference(drawn, workdir)
     number = config.training.quality_images
     if reference.law is not None:
         raise ConfigError(
@@ -174,13 +184,13 @@ def quality_of(
             f"distance with its error needs {FEWEST} or more"
         )
     beside = reference.features
-    classes = known_classes(config, workdir)
+    classes = splits.class_names or ()
     of_images = reused(drawn, classes)
     strata = (strata_of_samples(drawn, of_images, classes), reference.strata)
     check_limit(config.training, independent_count(number, strata[0]), beside)
     if of_images:
         say(turns_in_words(number, of_images))
-    draw_images = drawing(drawn, sde, configured, classes)
+    draw_images = drawing(drawn, sde, configured, lambda: classes)
 
     def look(averaged: Any, step: int) -> dict[str, float]:
         images = draw_images(averaged, number, True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from score_sde.configs.default import check_options
 from score_sde.data.splits import Datasets
-from score_sde.errors import ConfigError
+from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.captions import agreement
 from score_sde.evaluation.pictures import save_grid
 from score_sde.features.classifier import CLASSIFIER
@@ -50,6 +50,7 @@ from score_sde.quality.reference import (
     load_splits,
     open_reference,
 )
+from score_sde.quality.shared_pictures import check_apart
 from score_sde.quality.strata import turns_in_words
 from score_sde.quality.table import table, table_of_classes, with_intervals
 from score_sde.results import listed, report
@@ -103,6 +104,7 @@ def run(
     opened = functools.partial(open_early, config, workdir, splits)
     unfinished = None
     if options.images:
+        check_apart(config)
         images = image_set(config, splits, "images")
         extractor, of_split_kept, reference = opened(images.num_images, images.labels)
         evaluated = given(config, workdir, extractor, images, of_split_kept)
@@ -204,10 +206,10 @@ def refuse_early(
 
 
 def wanted_labels(config: Any, *labels: np.ndarray) -> list[int]:
-    """The classes to evaluate: sampling.labels if given, else all that the images have or the model was trained on."""
+    """The classes to evaluate, of images with these labels and real ones: sampling.labels if given, else all that given images or samples have."""
     if config.evaluation.images and not config.sampling.labels:
         return np.unique(np.concatenate(labels)).tolist()
-    return sorted(set(config.sampling.labels)) or list(range(sampled_classes(config)))
+    return sorted(set(config.sampling.labels)) or np.unique(labels[0]).tolist()
 
 
 def assessed(config: Any, evaluated: Evaluated, reference: Reference) -> Assessment:
@@ -287,7 +289,11 @@ def write(
     shown = images.take(closest)
     pairs = np.stack([shown, train], axis=1).reshape(-1, *shown.shape[1:])
     picture = target.with_suffix(".png")
-    save_grid(picture, pairs, levels, 2 * max(1, SHOWN // 4))
+    try:
+        save_grid(picture, pairs, levels, 2 * max(1, SHOWN // 4))
+    except UserError:
+        target.unlink()  # no record will name it
+        raise
     return {"nearest": str(target), "pairs": str(picture)}
 
 

@@ -48,12 +48,14 @@ from score_sde.models.parameterization import refuse_discrete
 from score_sde.modes.prior import say_signal_left
 from score_sde.options import choose
 from score_sde.progress import say
+from score_sde.quality.image_sets import labels_in
 from score_sde.results import listed, report
 from score_sde.sde_lib import SDE
 from score_sde.training.adapters import ages_of_adapters
 from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.recorded_config import as_json, recorded_classes
+from score_sde.training.recorded_mask import mask_of
 from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
 from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
@@ -72,7 +74,8 @@ BESIDE = (
     "picture",
 )
 
-IN_WORDS = {"label": "classes", "text": "texts", "paired": "paired images"}
+LABEL = "label"
+IN_WORDS = {"text": "texts", "paired": "paired images"}
 FEW_FOR_AN_AUC = "an AUC needs two or more"
 
 
@@ -103,8 +106,8 @@ def check(config: Any, sde: SDE) -> None:
         )
     if not options.conditional:
         check_no_class(config, "likelihood.conditional=False")
-    if options.anomalies and given(config):
-        told = " and ".join(IN_WORDS.get(name, name) for name in given(config))
+    if options.anomalies and (others := [name for name in given(config) if name != LABEL]):
+        told = " and ".join(IN_WORDS.get(name, name) for name in others)
         raise ConfigError(
             f"likelihood.anomalies={options.anomalies!r} with a model conditioned on {told}, which those images do not have; set "
             "likelihood.conditional=False to measure all images unconditionally"
@@ -182,7 +185,7 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
     check_same_data(datasets)
     split = getattr(datasets, config.likelihood.split)
     say_fewer(config.likelihood, split.num_images)
-    anomalies = read_anomalies(config)
+    anomalies = read_anomalies(config, datasets.class_names)
     if anomalies is not None and split.num_images < 2:
         raise UserError(
             f"likelihood.split={config.likelihood.split!r} of data.name={config.data.name!r} has one image; {FEW_FOR_AN_AUC}"
@@ -240,6 +243,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
         "adapter_files": ages_of_adapters(config),
         "dequantizer": newest_file(dequantizer_folder(workdir, loaded)),
         "devices": jax.device_count(),
+        **mask_of(config),
         **{
             part: settings[part]
             for part in ("seed", "sde", "data", "model", "condition", "likelihood")
@@ -247,16 +251,33 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore, what: str) -> dict
     }
 
 
-def read_anomalies(config: Any) -> ImagesInMemory | None:
-    """The images of likelihood.anomalies; None if it is empty."""
+def read_anomalies(
+    config: Any, class_names: tuple[str, ...] | None = None
+) -> ImagesInMemory | None:
+    """The images of likelihood.anomalies, with their labels if the model is given any; None if it is empty.
+
+    Raises:
+      UserError: a file that cannot be read, or has no labels, labels of other classes or a single image.
+    """
     field, path = "likelihood.anomalies", config.likelihood.anomalies
     if not path:
         return None
+    what = f"{field}={path!r}"
     _, images = read_images(config, field, path)
-    check_levels(config, f"{field}={path!r}", images)
+    check_levels(config, what, images)
     if len(images) < 2:
-        raise UserError(f"{field}={path!r} has one image; {FEW_FOR_AN_AUC}")
-    return ImagesInMemory(images)
+        raise UserError(f"{what} has one image; {FEW_FOR_AN_AUC}")
+    if LABEL not in given(config):
+        return ImagesInMemory(images)
+    labels = labels_in(what, user_path(path), len(images), class_names)
+    most = config.model.num_classes
+    if labels is None or labels.max() >= most:
+        found = "no `labels`" if labels is None else f"labels up to {labels.max()}"
+        raise UserError(
+            f"{what} has {found}, with a model conditioned on classes: expected `labels`, integers (n,) from 0 to {most - 1}; add them, or set "
+            "likelihood.conditional=False to measure all images unconditionally"
+        )
+    return ImagesInMemory(images, {LABEL: labels.astype(np.int32)})
 
 
 def write(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ from score_sde.generation.conditions import build_conditions, labels_of_samples
 from score_sde.generation.denoising_errors import optimal_variance, stand_in
 from score_sde.generation.generate import Generated, build_generator
 from score_sde.generation.guided import beside_weight, is_guided
-from score_sde.generation.guides import ages_of, classes_of_samples, load_guides, sampled_classes
+from score_sde.generation.guides import (
+    ages_of,
+    classes_in_turn,
+    classes_of_samples,
+    load_guides,
+    sampled_classes,
+)
 from score_sde.generation.sample_files import CLASS_NAMES, IMAGES, LABELS, SAVES, check_save
 from score_sde.generation.sampled_score import check_sampled_score, sampled_score
 from score_sde.generation.start_conditions import own_of_start_images
@@ -45,6 +52,7 @@ from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.kept_averages import averages_folder
 from score_sde.training.known_classes import known_classes
 from score_sde.training.recorded_config import as_json
+from score_sde.training.recorded_mask import mask_of
 from score_sde.training.trained_score import (
     EXACT,
     LoadedScore,
@@ -153,7 +161,7 @@ def run(
             figures |= distance_to_law(config, written)
         if space.num_levels is not None:
             picture = written.with_name(f"{written.name.removesuffix('.npz')}.png")
-            save_picture(config, picture, np.stack(shown), space.num_levels)
+            save_picture(config, picture, np.stack(shown), space.num_levels, classes)
             figures["picture"] = str(picture)
         if path is not None:
             figures |= write_path(sde, space, path, written)
@@ -197,6 +205,7 @@ def identity(config: Any, workdir: Path, loaded: LoadedScore) -> dict[str, Any]:
         ),
         "devices": jax.device_count(),
         **ages_of_condition_images(config, classes),
+        **mask_of(config),
         **{
             part: settings[part]
             for part in ("seed", "sde", "data", "model", "condition", "sampling")
@@ -217,9 +226,11 @@ def distance_to_law(config: Any, arrays: Path) -> dict[str, float]:
     }
 
 
-def save_picture(config: Any, path: Path, images: np.ndarray, num_levels: int) -> Image:
+def save_picture(
+    config: Any, path: Path, images: np.ndarray, num_levels: int, classes: Sequence[str] = ()
+) -> Image:
     """Save the first images as a grid, with a row per class if classes take turns; return the picture."""
-    num_classes = sampled_classes(config)
+    num_classes = classes_in_turn(config, classes)
     own = has_condition_image(config) or own_of_start_images(config)
     in_turn = num_classes and not config.sampling.labels and not own
     if not in_turn or len(images) < num_classes:

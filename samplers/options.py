@@ -37,7 +37,7 @@ class SamplingOptions(Section):
     )
     start_images: str = option(
         "",
-        "test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start",
+        "test | train: images of the dataset | an .npz file with `images`, or with `states`, which are x at t_start | a folder of pictures",
     )
     labels: tuple[int, ...] = option(
         (),

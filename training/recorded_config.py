@@ -25,6 +25,7 @@ from score_sde.training.field_roles import Role, role
 from score_sde.training.judged_by import QUALITY, is_judged_by
 from score_sde.training.origin import BEGAN_WITH
 from score_sde.training.recorded_changes import CHANGES, as_of
+from score_sde.training.recorded_mask import MASK, check_mask, mask_of
 from score_sde.version import made_by
 
 FILE = "config.json"
@@ -70,6 +71,7 @@ def record_config(
     if earlier is not None and step is not None:
         refuse_differences(earlier, given, workdir, {Role.WEIGHTS, Role.RUN})
         refuse_other_figures(earlier, given, workdir)
+        check_mask(config, earlier, workdir)
         keep_origin(earlier, given)
         # After going back, drop the recorded changes of steps that will be repeated.
         then = as_of(earlier, step)
@@ -86,6 +88,7 @@ def record_config(
     contents = {
         **given,
         **({CHANGES: changes} if changes else {}),
+        **mask_of(config),
         # Folders of older versions have none.
         **({BEGAN_WITH: began_with} if began_with else {}),
         **({MADE_BY: began_by} if began_by else {}),
@@ -115,6 +118,7 @@ def check_recorded(config: Any, workdir: Path) -> None:
         # A consistency model maps to the time training.eps, so this is part of its meaning.
         also = ("training.eps",) if config.training.task == "consistency" else ()
         refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS}, also)
+        check_mask(config, earlier, workdir)
 
 
 def check_learned_no_class(config: Any, workdir: Path) -> None:
@@ -144,6 +148,7 @@ def check_same_run(config: Any, workdir: Path) -> None:
     earlier = recorded(workdir)
     if earlier is not None:
         refuse_differences(earlier, as_json(config), workdir, {Role.WEIGHTS, Role.RUN})
+        check_mask(config, earlier, workdir)
 
 
 def check_goes_on(config: Any, workdir: Path) -> None:
@@ -242,7 +247,11 @@ def read(path: Path) -> dict[str, Any] | None:
         found = parse_json(path.read_bytes(), named)  # older versions wrote Infinity
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}); it records how the network in {path.parent} was trained: make it readable for this user"
+        ) from error
+    except ValueError as error:
         raise damaged(path, str(error)) from error
     if not isinstance(found, dict) or not isinstance(found.get(CHANGES, []), list):
         raise damaged(path, "no config")
@@ -330,7 +339,7 @@ def value_like(usual: Any, value: Any) -> Any:
 def fields(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted name and the value of each field."""
     for name, value in config.items():
-        if not prefix and name in (MADE_BY, BEGAN_WITH):
+        if not prefix and name in (MADE_BY, BEGAN_WITH, MASK):
             continue
         if isinstance(value, dict):
             yield from fields(value, f"{prefix}{name}.")

@@ -41,7 +41,7 @@ from score_sde.training.frozen import (
     with_frozen,
 )
 from score_sde.training.init_from import say_other_classes, weights_of
-from score_sde.training.known_classes import known_classes
+from score_sde.training.known_classes import check_every_class, known_classes
 from score_sde.training.loop import train_task
 from score_sde.training.loss_history import LossHistory, empty_history
 from score_sde.training.low_rank_task import adapting
@@ -275,6 +275,8 @@ def train(
         # Before the weights are read: of a checkpoint that comes between, a replay is refused, not made with others.
         origin=None if goes_on else origin_of(config),
     )
+    if not goes_on and "label" in conditions:
+        check_every_class(config, task.classes)
     if not goes_on and config.training.init_from and task.classes:
         say_other_classes(user_path(config.training.init_from), task.classes)
     say_undrawn(config, task.objective.loss)

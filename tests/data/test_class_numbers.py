@@ -13,9 +13,12 @@ from score_sde.data.loader import labels_of
 from score_sde.errors import ConfigError
 from score_sde.generation.condition_images import given_images
 from score_sde.generation.conditions import build_conditions, labels_of_samples
+from score_sde.generation.generate import Generator
 from score_sde.generation.guides import classes_of_samples, load_guides
 from score_sde.models.networks import NETWORKS
 from score_sde.modes import interpolate, sample
+from score_sde.modes import train as train_mode
+from score_sde.modes.evaluate import wanted_labels
 from score_sde.quality.reference import open_reference
 from score_sde.restoration.observed import originals
 from score_sde.sde_lib import VP, build_sde
@@ -151,6 +154,59 @@ def test_a_run_keeps_the_numbers_of_its_classes(animals, told, tmp_path, capsys)
     told.training.init_from = str(tmp_path / "run")
     assert train(told, tmp_path / "another")["classes"] == ["ox", "walrus"]
     assert "are ant, walrus, yak; here they are ox, walrus" in capsys.readouterr().err
+
+
+def test_a_class_without_images_is_not_trained(told, tmp_path):
+    """With num_classes=5, labels 3 and 4 would be sampled from embeddings that no image has changed."""
+    told.model.num_classes = 5
+    with pytest.raises(ConfigError, match=r"classes 3 to 4 would have no images; set model.num_cl"):
+        train(told, tmp_path)
+    told.model.num_classes = 4
+    with pytest.raises(ConfigError, match=r"\(ant, walrus, yak\): class 3 would have no images"):
+        train(told, tmp_path)
+    assert not (tmp_path / "config.json").exists()
+
+
+@pytest.fixture
+def tuned(animals, told, tmp_path):
+    """A network of three classes, fine-tuned on two of them."""
+    for name in ("of_three", "of_two"):
+        (tmp_path / name).mkdir()
+    train(told, tmp_path / "of_three")
+    without(animals, "yak")
+    told.training.init_from = str(tmp_path / "of_three")
+    told.sampling.update(sampler="ddim", num_images=6, batch_size=4, noise_removal=False)
+    told.sampling.exponential.num_steps = 1
+    told.training.update(snapshot_freq=1, snapshot_size=4, snapshot_steps=0)
+    told.sampling.labels = (2,)
+    with pytest.raises(ConfigError, match=r"sampling.labels=\(2,\) with .* leave these out"):
+        train(told, tmp_path / "of_two")
+    told.sampling.labels = ()
+    return told, tmp_path / "of_two"
+
+
+def test_classes_that_are_not_trained_are_not_sampled(tuned, capsys, monkeypatch):
+    """Neither in pictures of the training, whether it has just begun or resumes, nor by --mode sample or evaluate."""
+    config, folder = tuned
+    labels = []
+    made = Generator.batches
+
+    def seen(self, model, number, *rest):
+        labels.append(self.conditions(np.arange(number))["label"].tolist())
+        return made(self, model, number, *rest)
+
+    monkeypatch.setattr(Generator, "batches", seen)
+    train_mode.run(config, build_sde(config), folder)
+    assert "class 2 would have no images, and will not be sampled" in capsys.readouterr().err
+    config.training.n_iters = 2
+    train_mode.run(config, build_sde(config), folder)
+    assert labels == [[0, 1, 0, 1]] * 2
+    with np.load(sample.run(config, build_sde(config), folder)["arrays"]) as file:
+        assert file["labels"].tolist() == [0, 1] * 3
+        assert wanted_labels(config, file["labels"], np.arange(3)) == [0, 1]
+    config.sampling.labels = (2,)
+    with pytest.raises(ConfigError, match=r"of the classes 0 to 1 alone \(ant, walrus\), though"):
+        sample.run(config, build_sde(config), folder)
 
 
 def test_samples_of_images_have_their_numbers_too(animals, told, tmp_path, monkeypatch):

@@ -334,6 +334,22 @@ def test_the_smaller_network_is_asked_as_the_larger_is(tmp_path, monkeypatch):
     assert asked == [OneByOne]
 
 
+def test_small_images_are_of_the_classes_that_the_larger_network_knows(tmp_path):
+    """One of ten classes that was trained with images of three of them is given small images of these."""
+    base = digits_config("vp")
+    base.model.num_classes = 10
+    (tmp_path / "config.json").write_text(base.to_json())
+    config = base.copy_and_resolve_references()
+    config.data.image_size = 16
+    config.model.condition_image = "measured"
+    config.condition.update(name="box_mean", factor=2, cascade=str(tmp_path))
+    maker = build_condition_image(config)
+    for classes, labels in ((("a", "b", "c"), (0, 1, 2)), ((), tuple(range(10)))):
+        assert base_config(config, maker, classes).sampling.labels == labels
+        told = build_labels_and_texts(config, classes)(np.arange(len(labels)))["label"]
+        assert tuple(told) == labels
+
+
 def test_a_smaller_network_of_some_levels_is_not_asked_between_them(tmp_path, monkeypatch):
     config = cascade(tmp_path, monkeypatch)
     path = tmp_path / "config.json"

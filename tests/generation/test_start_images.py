@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from score_sde import data
 from score_sde.configs.digits import digits_config
@@ -10,7 +11,7 @@ from score_sde.configs.vp_captions import get_config as captions_config
 from score_sde.errors import UserError
 from score_sde.generation.conditions import build_conditions, labels_of_samples
 from score_sde.generation.generate import StartImages, build_generator
-from score_sde.generation.start_images import load_start_images
+from score_sde.generation.start_images import check_start_images, load_start_images
 from score_sde.modes.sample import check, recorded, run, save_picture
 from score_sde.sde_lib import build_sde
 from score_sde.spaces import build_space
@@ -44,12 +45,32 @@ def test_fewer_start_images_than_images_are_taken_in_turn(tmp_path):
     np.testing.assert_allclose(means, [-1.0, 0.6, -1.0, 0.6], atol=0.005)
 
 
+def test_pictures_of_a_folder_are_those_of_a_file(tmp_path):
+    """In the order of their names; 16 levels of shades 17 apart."""
+    levels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1) % 16
+    np.savez(tmp_path / "g.npz", images=levels)
+    (tmp_path / "pictures").mkdir()
+    for i, image in enumerate(levels):
+        Image.fromarray(17 * image[..., 0]).save(tmp_path / "pictures" / f"{i}.png")
+    config = get_config()
+    config.data.update(num_levels=16, stored_levels=256)
+    found = []
+    for name in ("g.npz", "pictures"):
+        config.sampling.update(t_start=0.3, start_images=str(tmp_path / name), num_images=3)
+        check_start_images(config.sampling)
+        found.append(load_start_images(config, build_space(config)))
+    np.testing.assert_array_equal(found[1].x, found[0].x)
+    assert not found[1].are_states
+    config.sampling.num_images = 2
+    np.testing.assert_array_equal(load_start_images(config, build_space(config)).x, found[0].x[:2])
+
+
 @pytest.mark.parametrize(
     ("t_start", "start_images", "words"),
     [
         (0.3, "", "starting at a time other than T requires both"),
         (0.0, "test", "starting at a time other than T requires both"),
-        (0.3, "none.npz", "no such file"),
+        (0.3, "none.npz", "no such file or folder"),
         (2.0, "test", "sampling.t_start=2.0: expected a time between"),
         (1e-5, "test", "sampling.t_start=1e-05: expected a time between"),
     ],

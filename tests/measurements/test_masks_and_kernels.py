@@ -44,6 +44,9 @@ def test_a_picture(tmp_path):
     PIL.Image.fromarray(np.arange(15, dtype=np.uint8).reshape(3, 5)).save(path)
     with pytest.raises(ConfigError, match="has grey levels, from 0 to 14"):
         picture(path, (3, 5))
+    PIL.Image.fromarray(np.zeros((3, 5), np.uint8)).save(path)
+    with pytest.raises(ConfigError, match=r"1.png is black everywhere: expected white, 255, where"):
+        picture(path, (3, 5))
     for bad in (tmp_path, tmp_path / "none.png"):
         with pytest.raises(ConfigError, match="cannot be read as a picture"):
             picture(bad, (3, 5))

@@ -60,7 +60,7 @@ def test_every_figure(config, tmp_path, capsys, monkeypatch, in_memory, at_once)
     found = [figures[name] for name in ("train_x_min", "train_x_max", "test_x_min", "test_x_max")]
     assert found == pytest.approx([-15 / 16, 9 / 16, -13 / 16, 15 / 16], abs=1e-6)
     assert figures["largest_distance"] == pytest.approx(np.sqrt(180) / 8, rel=1e-6)
-    assert figures["distance_images"] == 7
+    assert (figures["distance_images"], figures["distance_mirrored"]) == (7, False)
     assert figures["classes"] == {"0": [3, 2], "2": [4, 1], "3": [0, 1]}
     assert figures["read"] == {"images": 7, "labels": 7, "test_images": 4, "test_labels": 4}
     assert figures["ignored"] == {"more": 1}
@@ -81,9 +81,12 @@ def test_on_the_range_of_ve_and_with_mirrored_images(config, tmp_path, capsys):
     config.model.sigma_max = 20.0
     figures = looked_at(config, tmp_path)
     assert figures["largest_distance"] == pytest.approx(12 * np.sqrt(2) / 15, rel=1e-6)
+    assert figures["distance_mirrored"]
     assert figures["sigma_max"] == 20.0
     assert (figures["train_x_min"], figures["test_x_max"]) == (0, 1)
-    assert "1.131 (Song and Ermon 2020, technique 1); it is 20 here." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "all training images and their mirror images (data.random_flip) is 1.131: for" in printed
+    assert "1.131 (Song and Ermon 2020, technique 1); it is 20 here." in printed
 
 
 def test_mirror_images_are_not_upside_down(config, tmp_path):

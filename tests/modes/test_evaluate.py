@@ -17,10 +17,11 @@ from score_sde.generation.conditions import labels_of_samples
 from score_sde.generation.generate import Generator
 from score_sde.modes import evaluate
 from score_sde.modes.evaluated_samples import Evaluated, drawn
-from score_sde.quality.assessment import Assessment
+from score_sde.quality.assessment import Assessment, Memory
 from score_sde.quality.frechet import frechet_distance, variance_of
 from score_sde.quality.image_sets import image_set
 from score_sde.quality.moments import moments
+from score_sde.quality.neighbours import Nearest
 from score_sde.quality.reference import load_splits, open_reference
 from score_sde.sde_lib import build_sde
 from score_sde.training.recorded_config import record_config
@@ -189,9 +190,9 @@ def test_samples_are_of_the_classes_that_they_were_told():
     config.model.num_classes = 10
     config.sampling.update(num_images=5, labels=(7, 2))
     np.testing.assert_array_equal(labels_of_samples(config), [7, 2, 7, 2, 7])
-    assert evaluate.wanted_labels(config) == [2, 7]
-    config.sampling.labels = ()
-    assert evaluate.wanted_labels(config) == list(range(10))
+    assert evaluate.wanted_labels(config, labels_of_samples(config)) == [2, 7]
+    config.sampling.update(num_images=20, labels=())
+    assert evaluate.wanted_labels(config, labels_of_samples(config)) == list(range(10))
 
 
 @pytest.mark.parametrize("words", ["", captions_config().model.words])
@@ -215,6 +216,23 @@ def digits(tmp_path):
     np.savez(tmp_path / "copies.npz", images=images)
     config.evaluation.images = str(tmp_path / "copies.npz")
     return config, splits, images, rows
+
+
+def test_nothing_is_left_of_a_picture_that_cannot_be_written(digits, tmp_path, monkeypatch):
+    """Beside one of an earlier command, which stays."""
+    config, splits, images, rows = digits
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "nearest-copies.npz-seed42.npz").write_bytes(b"earlier")
+
+    def full(path, *_):
+        raise UserError(f"cannot write {path}")
+
+    monkeypatch.setattr(evaluate, "save_grid", full)
+    kept = Memory(None, Nearest(np.zeros(40), rows))
+    with pytest.raises(UserError, match="cannot write .*copies.npz-seed42-2.png"):
+        evaluate.write(config, tmp_path, image_set(config, splits, "images"), splits, kept)
+    (left,) = (tmp_path / "evaluation").iterdir()
+    assert left.name == "nearest-copies.npz-seed42.npz"
 
 
 def test_images_of_one_class_are_so_in_the_record(tmp_path):

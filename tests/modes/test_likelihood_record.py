@@ -16,7 +16,7 @@ from score_sde.likelihood import bits_per_dim
 from score_sde.likelihood.bits_per_dim import BitsPerDim, Measured
 from score_sde.likelihood.figures import described, options_in_use
 from score_sde.modes import likelihood
-from score_sde.modes.likelihood import check, identity
+from score_sde.modes.likelihood import check, identity, read_anomalies
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import LoadedScore
 from tests.earlier_commands import as_of_version_0_9, check_of_both
@@ -172,7 +172,6 @@ def test_options_that_the_bound_has_no_use_for_are_refused(changes, reason):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"model.num_classes": 10}, "classes"),
         ({"model.name": "ncsnpp", "model.words": "one two"}, "texts"),
         ({"model.condition_image": "paired", "model.condition_channels": 1}, "paired images"),
     ],
@@ -182,6 +181,36 @@ def test_anomalies_without_what_the_network_is_told_are_refused(tmp_path, change
     config = of({**changes, "likelihood.anomalies": str(odd)})
     with pytest.raises(ConfigError, match=f"a model conditioned on {told}, which those images"):
         check(config, build_sde(config))
+
+
+def test_anomalies_have_their_own_classes(tmp_path):
+    """By their names, whatever numbers the file gives them; none is needed for an unconditional likelihood."""
+    path = tmp_path / "odd.npz"
+    images = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1) % 17
+    config = of({"model.num_classes": 3, "likelihood.anomalies": str(path)})
+    data_names = ("ant", "walrus", "yak")
+
+    def told(**arrays):
+        np.savez(path, images=images, **arrays)
+        check(config, build_sde(config))
+        split = read_anomalies(config, data_names)
+        return split.take([2, 0, 1]).condition["label"].tolist()
+
+    assert told(labels=[1, 2, 0]) == [0, 1, 2]
+    assert told(labels=[0, 1, 1], class_names=["yak", "ant"]) == [0, 2, 0]
+    for arrays, reason in (
+        ({}, "has no `labels`, with a model conditioned on classes: expected `labels`"),
+        ({"labels": [0, 1, 3]}, "labels from 0 to 3: expected classes 0 to 2 of the data"),
+        ({"labels": [0, 1, 0], "class_names": ["ant", "ox"]}, "'ox' is no class of the data"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            told(**arrays)
+    np.savez(path, images=images, labels=[0, 1, 3])
+    with pytest.raises(UserError, match="has labels up to 3, with a model"):
+        read_anomalies(config)  # of data without class names
+    config.training.label_dropout, config.likelihood.conditional = 0.1, False
+    check(config, build_sde(config))
+    assert read_anomalies(config, data_names).condition == ()
 
 
 OF_THE_ODE = {"solver", "rtol", "atol", "step_size", "probe", "products_at_once", "save_latents"}

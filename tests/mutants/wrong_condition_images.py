@@ -7,6 +7,7 @@ LOSS = "tests/training/test_condition_images.py"
 NETWORKS = "tests/models/test_image_networks.py"
 SAMPLES = "tests/generation/test_conditions_of_samples.py"
 RESTORED = "tests/modes/test_restore_trained.py"
+MASK = "tests/training/test_recorded_mask.py"
 
 # fmt: off
 TOLD_IMAGES = [
@@ -97,6 +98,26 @@ TOLD_IMAGES = [
     ),
     *mutants("score_sde/trained.py", "tests/benchmarks/test_segmentation.py::test_the_command",
         ("told-so-many-as-the-config-says", '"sampling.num_images": whole_number("num_images", num_images)', '"sampling.num_images": None'),
+    ),
+    *mutants("generation/cascade.py", f"{SAMPLES}::test_small_images_are_of_the_classes_that_the_larger_network_knows",
+        ("small-images-of-untrained-classes", "tuple(range(classes_in_turn(config, classes)))", "()"),
+    ),
+    *mutants("generation/guides.py", "tests/data/test_class_numbers.py::test_classes_that_are_not_trained_are_not_sampled",
+        ("untrained-classes-sampled", "return len(classes) if own and classes else sampled_classes(config)", "return sampled_classes(config)"),
+    ),
+    *mutants("training/known_classes.py", "tests/data/test_class_numbers.py::test_a_class_without_images_is_not_trained",
+        ("classes-without-images", "if not 0 < most < number:", "if True:"),
+    ),
+    *mutants("training/recorded_mask.py", MASK,
+        ("masks-known-by-name", "manifest.digest(user_path(config.condition.mask))", "config.condition.mask"),
+        ("masks-of-other-measurements", "if not measures_by_mask(config):", "if not config.condition.mask:"),
+    ),
+    *mutants("training/recorded_config.py", MASK,
+        ("read-with-another-mask", "{Role.WEIGHTS}, also)\n        check_mask(config, earlier, workdir)\n", "{Role.WEIGHTS}, also)\n"),
+        ("resumed-with-another-mask", "        check_mask(config, earlier, workdir)\n        keep_origin", "        keep_origin"),
+    ),
+    *mutants("modes/sample.py", MASK,
+        ("rows-of-another-mask", "        **mask_of(config),\n", ""),
     ),
 ]
 # fmt: on

@@ -88,6 +88,7 @@ HABITS = [
         ("all-fields-at-once", "line=${line%\"$rest\"}${rest%%.*}.", ":"),
     ),
     *mutants("training/recorded_config.py", "tests/training/test_recorded_config.py",
+        ("what-may-not-be-read-is-damaged", "    except OSError as error:\n        raise UserError(", "    except OSError as error:\n        raise damaged(path, str(error)) from None\n        raise UserError("),
         ("the-version-of-the-last-start", "made_by() if earlier is None else earlier.get(MADE_BY)", "made_by()"),
     ),
     *mutants("quality/statistics_files.py", "tests/quality/test_statistics_files.py",

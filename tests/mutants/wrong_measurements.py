@@ -54,6 +54,7 @@ MEASUREMENTS = [
         ("old-batches-for-new-images", "[datasets.fingerprint, hash_of_some(split)]", "[datasets.fingerprint]"),
         ("old-batches-for-new-adapters", '"adapter_files": ages_of_adapters(config)', '"adapter_files": []'),
         ("anomalies-cut-with-the-split", "everything.likelihood.num_images = 0", "everything.likelihood.num_images += 0"),
+        ("anomalies-numbered-as-in-their-file", "labels_in(what, user_path(path), len(images), class_names)", "labels_in(what, user_path(path), len(images), None)"),
         ("truth-at-eps-of-a-decoded-cost", "measured.ode is not None and not decodes(config)", "measured.ode is not None"),
     ),
     *mutants("likelihood/figures.py", RECORD,

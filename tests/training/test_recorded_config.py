@@ -1,9 +1,12 @@
 """The recorded config.json: which changes it refuses, permits or tracks, and that no field is forgotten."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
+import os
+from pathlib import Path
 
 import pytest
 
@@ -388,6 +391,20 @@ def test_without_a_checkpoint_an_earlier_record_means_nothing(tmp_path):
         (tmp_path / "config.json").write_text(text)
         record_config(get_config(), tmp_path, None)
         assert kept_config(tmp_path) == as_json(get_config())
+
+
+def test_a_record_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    """Nothing is wrong with the file, so nobody is told to remove it."""
+    record_config(get_config(), tmp_path, None)
+
+    def refuse(self):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    for read in (read_config, lambda folder: check_recorded(get_config(), folder)):
+        with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)") as error:
+            read(tmp_path)
+        assert "remove" not in str(error.value)
 
 
 @pytest.mark.parametrize(

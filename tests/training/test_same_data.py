@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from score_sde import data
 from score_sde.configs.toy_mixture import get_config as toy_config
@@ -113,6 +114,14 @@ def started_from_a_file(config, path):
     return load_start_images(config, build_space(config))
 
 
+def started_from_a_folder(config, path):
+    config.data.num_levels = 256
+    path.with_suffix("").mkdir(exist_ok=True)
+    Image.fromarray(np.full((8, 8), 255, np.uint8)).save(path.with_suffix("") / "0.png")
+    config.sampling.start_images = str(path.with_suffix(""))
+    return load_start_images(config, build_space(config))
+
+
 def interpolated(config, path):
     return interpolate.chosen_images(config)
 
@@ -123,7 +132,15 @@ def known(config, path):
 
 
 @pytest.mark.parametrize(
-    "read", [restored, restored_from_measurements, started_from_a_file, interpolated, known]
+    "read",
+    [
+        restored,
+        restored_from_measurements,
+        started_from_a_file,
+        started_from_a_folder,
+        interpolated,
+        known,
+    ],
 )
 def test_what_uses_images_refuses_others_too(read, monkeypatch, tmp_path):
     config = toy_config()
