@@ -38,10 +38,12 @@ def check_source(config: Any) -> None:
     Raises:
       ConfigError: says what may be given.
     """
-    source = config.training.init_from
-    if source and not user_path(source).exists():
+    if not config.training.init_from:
+        return
+    source = user_path(config.training.init_from)
+    if not source.exists():
         raise ConfigError(
-            f"training.init_from={source!r} does not exist; give a working directory with checkpoints or a published checkpoint file, or "
+            f"training.init_from={str(source)!r} does not exist; give a working directory with checkpoints or a published checkpoint file, or "
             "leave it empty to begin from scratch"
         )
 

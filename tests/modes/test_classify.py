@@ -76,7 +76,7 @@ def test_one_network_that_is_told_the_class_answers_as_one_for_each(config, tmp_
     together = classify.run(config, build_sde(config), tmp_path)
     assert together["accuracy"] == apart["accuracy"]
     one, other = (np.load(figures["arrays"]) for figures in (apart, together))
-    np.testing.assert_allclose(one["nats"], other["nats"], atol=1e-4)
+    np.testing.assert_allclose(one["nats"], other["nats"], rtol=1e-4)  # solved in float32
 
 
 def test_networks_of_the_classes_are_compiled_once(monkeypatch):
