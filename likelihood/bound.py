@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.models.score import ScoreModel, predicted_noise, score_at
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey, PerImage, Scalar
 
@@ -102,7 +102,7 @@ def bound_sample(
     log_snr = start + u * (end - start)
     t = sde.time_of_log_snr(log_snr)
     mean, sigma = sde.marginal(x0, t)
-    eps_hat = predicted_noise(sde, score(mean + expand(sigma, x0) * z, t), t)
+    eps_hat = predicted_noise(sde, score_at(score, mean + expand(sigma, x0) * z, t), t)
     return exact_part(sde, x0, eps) + 0.5 * (start - end) * noise_error(eps_hat, z, log_snr)
 
 
