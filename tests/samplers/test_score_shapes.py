@@ -1,6 +1,5 @@
 """A score model of another shape than the images is refused: broadcasting would make wrong samples and likelihoods of it."""
 
-
 import jax
 import jax.numpy as jnp
 import pytest
