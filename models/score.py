@@ -194,12 +194,24 @@ def images_and_times(x: Any, t: Any) -> tuple[Any, Any]:
       ConfigError: integer images, which are levels as stored, and would be evaluated far outside the network's range.
     """
     x, t = jnp.asarray(x), jnp.asarray(t)
+    check_real("the score of images", x)
+    return x, t
+
+
+def check_real(what: str, x: Images) -> None:
+    """Refuse integer images, which are levels as stored."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ConfigError(
-            f"the score of images of type {x.dtype}: expected the model's arrays, real numbers; `Trained.encode` or the space's "
+            f"{what} of type {x.dtype}: expected the model's arrays, real numbers; `Trained.encode` or the space's "
             "`encode_middle` converts stored images"
         )
-    return x, t
+
+
+def check_images(what: str, x: Images) -> None:
+    """Refuse integer images, and a batch of none."""
+    check_real(what, x)
+    if not x.shape or not x.shape[0]:
+        raise ConfigError(f"{what} of shape {x.shape}: expected (b, ...) of one or more images")
 
 
 @flax.struct.dataclass

@@ -111,6 +111,8 @@ class PublishedPredictorCorrector(SteppedSampler):
     noise_removal: bool = True
     axis_name: str | None = None
 
+    fewest_times = 1  # a step is taken at each time, the last one included
+
     def __post_init__(self):
         for field, value, choices in (
             ("predictor", self.predictor, PREDICTORS),
