@@ -237,7 +237,7 @@ def test_cost_is_one_pass_each(estimator):
         ({"keys": jax.random.split(jax.random.key(0), 1)}, r"keys of shape \(1,\)"),
         ({"x": jnp.zeros((0, 3))}, r"images of shape \(0, 3\): expected .* one or more"),
     ],
-    ids=lambda value: str(list(value.items())) if isinstance(value, dict) else "",
+    ids=["before 0", "0", "T", "after T", "one key of none", "one key of two", "no images"],
 )
 def test_impossible_requests_are_refused(wrong, message):
     given = {"x": jnp.zeros((2, 3)), "keys": jax.random.split(jax.random.key(0), 2), "eps": 1e-3}
