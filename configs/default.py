@@ -13,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from score_sde.data.options import DataOptions
+from score_sde.errors import ConfigError
 from score_sde.guidance.options import GuidanceOptions
 from score_sde.likelihood.options import ClassifierOptions, DequantizerOptions, LikelihoodOptions
 from score_sde.measurements.options import ConditionOptions, MeasurementOptions
@@ -81,8 +82,22 @@ def get_config() -> ConfigDict:
         parent, _, last = name.rpartition(".")
         if last and last not in value_of(config, parent):
             value_of(config, parent)[last] = ConfigDict()
-        value_of(config, name).update(section.defaults())
+        add_defaults(value_of(config, name), name, section)
     return config
+
+
+def add_defaults(values: ConfigDict, name: str, section: type[Section]) -> None:
+    """Add the defaults of a section to the options that are already in `config.<name>`.
+
+    Raises:
+      ConfigError: an option of that name is there with another default, which this one would replace for every process and network.
+    """
+    for key, default in section.defaults().items():
+        if key in values and values[key] != default:
+            raise ConfigError(
+                f"{section.__name__}.{key}={default!r}: config.{name}.{key} is already an option, with the default {values[key]!r}; give it another name"
+            )
+        values[key] = default
 
 
 def check_options(config: Any) -> None:

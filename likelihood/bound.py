@@ -32,7 +32,7 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.models.score import ScoreModel, check_images, predicted_noise, score_at
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Index, Integers, Keys, OneKey, PerImage, Scalar
 
@@ -102,7 +102,7 @@ def bound_sample(
     log_snr = start + u * (end - start)
     t = sde.time_of_log_snr(log_snr)
     mean, sigma = sde.marginal(x0, t)
-    eps_hat = predicted_noise(sde, score(mean + expand(sigma, x0) * z, t), t)
+    eps_hat = predicted_noise(sde, score_at(score, mean + expand(sigma, x0) * z, t), t)
     return exact_part(sde, x0, eps) + 0.5 * (start - end) * noise_error(eps_hat, z, log_snr)
 
 
@@ -156,12 +156,18 @@ def sum_of_pairs(contribution: Callable[[Index], PerImage], draws: int) -> Bound
 
 
 def check_pairs(x0: Images, keys: Array, draws: int) -> None:
-    """Refuse a number of draws that is odd or below 2, and keys that are not one per image."""
+    """Refuse a number of draws that is odd or below 2, integer images or none, and keys that are not one per image."""
     if draws < 2 or draws % 2:
         raise ConfigError(
             f"draws={draws}: expected an even number of at least 2, two for each interval of noise levels; set likelihood.bound_draws"
         )
-    if keys.shape != x0.shape[:1]:
+    check_images("a bound of images", x0)
+    check_keys(keys.shape, x0)
+
+
+def check_keys(shape: tuple[int, ...], x: Images) -> None:
+    """Refuse keys of this shape unless there is one for each image."""
+    if shape != x.shape[:1]:
         raise ValueError(
-            f"keys of shape {keys.shape} for images of shape {x0.shape}: expected {x0.shape[:1]}, one an image"
+            f"keys of shape {shape} for images of shape {x.shape}: expected {x.shape[:1]}, one an image"
         )

@@ -41,7 +41,7 @@ from score_sde.likelihood.bound import (
     uniform_and_noise,
 )
 from score_sde.models.normal_interval import log_mass, log_mass_slope
-from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.models.score import ScoreModel, predicted_noise, score_at
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Array, Images, Index, PerImage, Scalar
@@ -65,7 +65,7 @@ def noised(sde: SDE, x0: Images, z: Images, eps: float) -> Images:
 
 def _noise_at_eps(score: ScoreModel, sde: SDE, x0: Images, z: Images, eps: float) -> Images:
     t = batch_times(x0, jnp.asarray(eps, x0.dtype))
-    return predicted_noise(sde, score(noised(sde, x0, z, eps), t), t)
+    return predicted_noise(sde, score_at(score, noised(sde, x0, z, eps), t), t)
 
 
 def _log_alpha(sde: SDE, x0: Images, eps: float) -> Scalar:

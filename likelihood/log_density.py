@@ -20,10 +20,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool
 
+from score_sde.likelihood.bound import check_keys
 from score_sde.likelihood.trace import Integral, Rates, TraceEstimator
-from score_sde.models.score import ScoreModel, each_alone
+from score_sde.models.score import ScoreModel, check_images, each_alone
 from score_sde.samplers.adaptive import AdaptiveSolver
 from score_sde.samplers.ode import probability_flow
+from score_sde.samplers.record import time_dtype
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Array, Images, Integers, PerImage, Scalar
 
@@ -63,7 +65,14 @@ def log_density(
         step size for all is controlled by their joint error.
 
     Cost: nfe evaluations of the score, each with the Jacobian-vector products of `estimator`.
+
+    Raises:
+      ConfigError: an eps outside (0, T), no images, or integers.
+      ValueError: keys that are not one per image.
     """
+    sde.check_time("eps", eps)
+    check_images("the log-density of images", x)
+    check_keys(keys.shape[:1], x)
     if each_image:
 
         def alone(score: ScoreModel, x: Images, keys: Array) -> LogDensity:
@@ -103,4 +112,4 @@ def _solve_beside(
         model, vectors = args
         return rates(lambda x: probability_flow(sde, t, x, model), state[0], vectors)
 
-    return solver.solve(augmented, (x, zeros), jnp.asarray([eps, sde.T]), args)
+    return solver.solve(augmented, (x, zeros), jnp.asarray([eps, sde.T], time_dtype(x.dtype)), args)

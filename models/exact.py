@@ -16,9 +16,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from score_sde.models.covariances import check_weights, decomposed
 from score_sde.models.normal_interval import log_mass, log_mass_slope
 from score_sde.models.score import WithoutCondition, predicted_noise
 from score_sde.sde_lib import SDE, expand
+from score_sde.sde_lib.base import real_numbers
 from score_sde.shapes import Array, Images, PerImage, Scalar
 
 # By default recent GPUs round the factors of float32 products to TF32, with 10 bits. At small sigma the score is a difference of nearly
@@ -66,9 +68,12 @@ class GaussianScore(KnownImage):
 
     @classmethod
     def create(cls, mean: Float[Array, "d"], covariance: Float[Array, "d d"], sde: SDE) -> Self:
-        """Build the model from a mean and a symmetric positive semi-definite covariance."""
-        eigenvalues, eigenvectors = jnp.linalg.eigh(covariance)
-        return cls(jnp.asarray(mean), jnp.maximum(eigenvalues, 0.0), eigenvectors, sde)
+        """Build the model from a mean and a symmetric positive semi-definite covariance.
+
+        Raises:
+          ConfigError: see `decomposed`.
+        """
+        return cls(*decomposed(mean, covariance), sde)
 
     def _coordinates(
         self, x: Images, t: PerImage
@@ -112,9 +117,17 @@ class MixtureScore(KnownImage):
         covariances: Float[Array, "k d d"],
         sde: SDE,
     ) -> Self:
-        """Build the model from the weights, means and covariances of the components."""
-        create = jax.vmap(lambda mean, covariance: GaussianScore.create(mean, covariance, sde))
-        return cls(jnp.asarray(weights), create(means, covariances))
+        """Build the model from the weights, means and covariances of the components.
+
+        Raises:
+          ConfigError: weights that are not probabilities, or see `decomposed`.
+        """
+        weights, components = (
+            real_numbers(weights),
+            GaussianScore(*decomposed(means, covariances), sde),
+        )
+        check_weights(weights, len(components.mean))
+        return cls(weights, components)
 
     @property
     def sde(self) -> SDE:  # type: ignore[override]

@@ -14,7 +14,7 @@ from score_sde.data.image_shape import sides
 from score_sde.errors import ConfigError
 from score_sde.models.conditions import LABELS, LevelEmbedding, null_condition
 from score_sde.models.score import INTERVAL
-from score_sde.options import Section, count, not_negative, one_of, option
+from score_sde.options import Section, absent, count, not_negative, one_of, option
 from score_sde.shapes import Array, Pixels
 
 DTYPES = {"float32": None, "bfloat16": jnp.bfloat16}
@@ -109,11 +109,18 @@ class Network(Section, nn.Module):
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """Build the network from the fields of the same names in config.data (OF_DATA) and config.model."""
+        """Build the network from the fields of the same names in config.data (OF_DATA) and config.model.
+
+        Raises:
+          ConfigError: a field is not there, as that of a network registered after the configuration was made.
+        """
         given: dict[str, Any] = {}
         for field in dataclasses.fields(cls):
             if field.name not in cls.UNCONFIGURED:
-                value = (config.data if field.name in OF_DATA else config.model)[field.name]
+                section = "data" if field.name in OF_DATA else "model"
+                if field.name not in config[section]:
+                    raise absent(f"{section}.{field.name}")
+                value = config[section][field.name]
                 given[field.name] = tuple(value) if isinstance(value, (list, tuple)) else value
         return cls(**given)
 

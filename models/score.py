@@ -143,10 +143,21 @@ class ScoreWrapper:
         return dataclasses.replace(self, model=bind(self.model, condition))
 
 
+def score_at(score: Any, x: Images, t: PerImage) -> Images:
+    """The score at (x, t).
+
+    Raises:
+      UserError: it does not have the shape of x, against which it would be broadcast.
+    """
+    value = score(x, t)
+    check_shape("the score", value.shape, x.shape)
+    return value
+
+
 def score_and_variance(score: Any, x: Images, t: PerImage) -> tuple[Images, Images | None]:
     """The score at (x, t), and the variance output of the model's network there; None for a model without one."""
     with_variance = getattr(score, "with_variance", None)
-    return (score(x, t), None) if with_variance is None else with_variance(x, t)
+    return (score_at(score, x, t), None) if with_variance is None else with_variance(x, t)
 
 
 @flax.struct.dataclass
@@ -158,7 +169,7 @@ class ChangedScore(ScoreWrapper):
         raise NotImplementedError
 
     def __call__(self, x: Images, t: PerImage) -> Images:
-        return self.changed(x, t, self.model(x, t))
+        return self.changed(x, t, score_at(self.model, x, t))
 
     def with_variance(self, x: Images, t: PerImage) -> tuple[Images, Images | None]:
         score, v = score_and_variance(self.model, x, t)
@@ -183,12 +194,24 @@ def images_and_times(x: Any, t: Any) -> tuple[Any, Any]:
       ConfigError: integer images, which are levels as stored, and would be evaluated far outside the network's range.
     """
     x, t = jnp.asarray(x), jnp.asarray(t)
+    check_real("the score of images", x)
+    return x, t
+
+
+def check_real(what: str, x: Images) -> None:
+    """Refuse integer images, which are levels as stored."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ConfigError(
-            f"the score of images of type {x.dtype}: expected the model's arrays, real numbers; `Trained.encode` or the space's "
+            f"{what} of type {x.dtype}: expected the model's arrays, real numbers; `Trained.encode` or the space's "
             "`encode_middle` converts stored images"
         )
-    return x, t
+
+
+def check_images(what: str, x: Images) -> None:
+    """Refuse integer images, and a batch of none."""
+    check_real(what, x)
+    if not x.shape or not x.shape[0]:
+        raise ConfigError(f"{what} of shape {x.shape}: expected (b, ...) of one or more images")
 
 
 @flax.struct.dataclass
@@ -302,7 +325,7 @@ def flow_velocity(sde: SDE, score: Any, x: Images, t: PerImage) -> Images:
         return native(x, t)
     if sde.signal_end < sde.T:
         t = jnp.minimum(t, sde.signal_end)
-    return sde.reverse_drift(x, t, score(x, t), h=0.0)
+    return sde.reverse_drift(x, t, score_at(score, x, t), h=0.0)
 
 
 def denoise(sde: SDE, score: Images, x: Images, t: PerImage) -> Images:

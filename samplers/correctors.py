@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, score_at
 from score_sde.samplers.predictors import batch_times
 from score_sde.sde_lib import SDE, expand
 from score_sde.shapes import Images, PerImage, Scalar
@@ -37,7 +37,7 @@ def langevin(
     The norms are those of each image; score_sde averages them over the batch, which makes an image depend on the others in
     it.
     """
-    gradient = score(x, batch_times(x, t))
+    gradient = score_at(score, x, batch_times(x, t))
     step = expand(2.0 * jnp.square(a * snr * _norms(z) / _norms(gradient)), x)
     return x + step * gradient + jnp.sqrt(2.0 * step) * z
 
@@ -52,7 +52,7 @@ def annealed_langevin(
     snr = 0.224.
     """
     step = 2.0 * jnp.square(a * snr * sde.sigma(t))
-    return x + step * score(x, batch_times(x, t)) + jnp.sqrt(2.0 * step) * z
+    return x + step * score_at(score, x, batch_times(x, t)) + jnp.sqrt(2.0 * step) * z
 
 
 CORRECTORS: dict[str, Corrector | None] = {

@@ -13,7 +13,7 @@ import math
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel, predicted_noise
+from score_sde.models.score import ScoreModel, predicted_noise, score_at
 from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.samplers.stepping import SteppedSampler
@@ -93,4 +93,4 @@ class EDMSampler(SteppedSampler):
     def _slope(self, score: ScoreModel, t: Scalar, x_hat: Images) -> Images:
         """The slope dx_hat/drho = eps_hat at x_hat and t."""
         times = batch_times(x_hat, t)
-        return predicted_noise(self.sde, score(self.sde.alpha(t) * x_hat, times), times)
+        return predicted_noise(self.sde, score_at(score, self.sde.alpha(t) * x_hat, times), times)

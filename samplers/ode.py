@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from score_sde.models.score import ScoreModel, each_alone, flow_velocity, predicted_noise
+from score_sde.models.score import (
+    ScoreModel,
+    each_alone,
+    flow_velocity,
+    predicted_noise,
+    score_at,
+)
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Solution, Solver
 from score_sde.samplers.noise import Noise
@@ -36,7 +42,7 @@ def noise_at(sde: SDE, log_snr: Scalar, x_hat: Images, score: ScoreModel) -> Ima
     """eps_hat = -sigma score (b, ...) at the state x_hat = x / alpha and a scalar log-SNR; one evaluation."""
     t = batch_times(x_hat, sde.time_of_log_snr(log_snr))
     x = expand(sde.alpha(t), x_hat) * x_hat
-    return predicted_noise(sde, score(x, t), t)
+    return predicted_noise(sde, score_at(score, x, t), t)
 
 
 def flow_in_ratio(sde: SDE, rho: Scalar, x_hat: Images, score: ScoreModel) -> Images:

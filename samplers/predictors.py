@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
-from score_sde.models.score import ScoreModel, denoise, said_of_variance, score_and_variance
+from score_sde.models.score import (
+    ScoreModel,
+    denoise,
+    said_of_variance,
+    score_and_variance,
+    score_at,
+)
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Images, PerImage, Scalar
 
@@ -29,7 +35,7 @@ def tweedie(score: ScoreModel, sde: SDE, x: Images, t: Scalar) -> Images:
     The last step of sampling where the remaining noise is removed.
     """
     times = batch_times(x, t)
-    return denoise(sde, score(x, times), x, times)
+    return denoise(sde, score_at(score, x, times), x, times)
 
 
 def euler_maruyama(
@@ -41,7 +47,7 @@ def euler_maruyama(
     """
     dt = t - s
     times = batch_times(x, t)
-    drift = sde.reverse_drift(x, times, score(x, times))
+    drift = sde.reverse_drift(x, times, score_at(score, x, times))
     return x - dt * drift + sde.diffusion(t) * jnp.sqrt(dt) * z
 
 
@@ -53,7 +59,7 @@ def reverse_diffusion(
     Song et al. 2021, Eq. 46 with f_i = (a - 1) x, G_i = tau.
     """
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
-    return (2.0 - a) * x + variance * score(x, batch_times(x, t)) + jnp.sqrt(variance) * z
+    return (2.0 - a) * x + variance * score_at(score, x, batch_times(x, t)) + jnp.sqrt(variance) * z
 
 
 def probability_flow(
@@ -65,13 +71,13 @@ def probability_flow(
     models there; without one, samplers/ode.py solves the same ODE better.
     """
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
-    return (2.0 - a) * x + 0.5 * variance * score(x, batch_times(x, t))
+    return (2.0 - a) * x + 0.5 * variance * score_at(score, x, batch_times(x, t))
 
 
 def ancestral_mean(score: ScoreModel, sde: SDE, x: Images, t: Scalar, s: Scalar) -> Images:
     """E[x_s | x_t] to first order in the score: (x + tau^2 score) / a (Song et al. 2021, App. F)."""
     a, variance = sde.alpha_between(s, t), sde.variance_between(s, t)
-    return (x + variance * score(x, batch_times(x, t))) / a
+    return (x + variance * score_at(score, x, batch_times(x, t))) / a
 
 
 def ancestral_forward(

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, score_at
 from score_sde.samplers.noise import Noise
 from score_sde.samplers.predictors import batch_times
 from score_sde.samplers.stepping import SteppedSampler
@@ -111,6 +111,8 @@ class PublishedPredictorCorrector(SteppedSampler):
     noise_removal: bool = True
     axis_name: str | None = None
 
+    fewest_times = 1  # a step is taken at each time, the last one included
+
     def __post_init__(self):
         for field, value, choices in (
             ("predictor", self.predictor, PREDICTORS),
@@ -168,7 +170,7 @@ class PublishedPredictorCorrector(SteppedSampler):
             level = euler_level(self.sde, t, self.sde.signal_end / self.num_scales)
         else:
             level = chain_level(chain, self.sde, t)
-        return State(*update(level, x, score(x, batch_times(x, t)), z))
+        return State(*update(level, x, score_at(score, x, batch_times(x, t)), z))
 
     def correct(self, score: ScoreModel, t: Scalar, noise: Noise, k: Index, x: Images) -> Images:
         if self.corrector == "none":
@@ -176,7 +178,7 @@ class PublishedPredictorCorrector(SteppedSampler):
         alpha = jnp.square(chain_level(self.sde.chain(self.num_scales), self.sde, t).a)
         for j in range(self.corrector_steps):
             z = noise(k, 1 + j, x)
-            gradient = score(x, batch_times(x, t))
+            gradient = score_at(score, x, batch_times(x, t))
             length = self.sde.sigma(t) if self.corrector == "ald" else self._ratio(z, gradient)
             step = 2.0 * alpha * jnp.square(self.snr * length)
             x = x + step * gradient + jnp.sqrt(2.0 * step) * z

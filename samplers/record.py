@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, check_images
 from score_sde.samplers.noise import START, Noise
 from score_sde.sde_lib import SDE
 from score_sde.shapes import Array, Images, Points
@@ -27,10 +28,19 @@ class Samples(NamedTuple):
     """False if an adaptive solver gave up; x is then meaningless."""
 
 
+def time_dtype(dtype: Any) -> Any:
+    """The dtype of the times for images of this one: the same, so that a float32 image stays one where float64 is the default.
+
+    bfloat16 has too few digits for times, which are float32 there.
+    """
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 class Sampler(abc.ABC):
     """Base class of samplers: a subclass defines how to go from a state at grid[0] to one at grid[-1]."""
 
     sde: SDE
+    fewest_times: ClassVar[int] = 2
 
     @property
     def reversible(self) -> bool:
@@ -43,11 +53,17 @@ class Sampler(abc.ABC):
         return False
 
     def check_grid(self, grid: Points) -> None:
-        """Refuse times that leave the process or change direction; traced ones are not known yet, and are left alone.
+        """Refuse times that are too few, leave the process or change direction; traced ones are not known yet, and only counted.
 
         Raises:
           ConfigError: states the times and what was expected.
         """
+        shape = np.shape(grid)
+        if len(shape) != 1 or shape[0] < self.fewest_times:
+            raise ConfigError(
+                f"a grid of shape {shape} for {type(self).__name__}: expected {self.fewest_times} or more times, one more than there are steps, such as "
+                "log_snr_grid(sde, sde.T, 1e-3, 20)"
+            )
         if isinstance(grid, jax.core.Tracer):
             return
         times, T = np.asarray(grid), self.sde.T
@@ -89,8 +105,12 @@ class Sampler(abc.ABC):
           keep_path: also return x at every time.
 
         Raises:
-          ConfigError: a grid outside the process, or in the other direction (unless its values are traced).
+          ConfigError: a grid outside the process, or in the other direction (unless its values are traced); no images, or integers.
         """
         self.check_grid(grid)
+        check_images("samples like an array", like)
+        if x_start is not None:
+            check_images("a start state", x_start)
+        grid = jnp.asarray(grid, time_dtype(like.dtype))
         x = self.sde.prior_sample(noise(START, 0, like)) if x_start is None else x_start
         return self.sample(score, grid, noise, x, keep_path)

@@ -19,7 +19,7 @@ import flax.struct
 import jax.numpy as jnp
 
 from score_sde.errors import ConfigError
-from score_sde.models.score import ScoreModel
+from score_sde.models.score import ScoreModel, score_at
 from score_sde.options import choose
 from score_sde.samplers.adaptive import Adaptive, Solution, own_steps, solve_along
 from score_sde.samplers.brownian import RESOLUTION, GridPath, ImageTrees, ScalarNoise
@@ -107,7 +107,7 @@ class ReverseSDE(Sampler):
 
         def drift(s: Any, x: Images, score: ScoreModel) -> Images:
             t = batch_times(x, -s)
-            return -self.sde.reverse_drift(x, t, score(x, t), self.h)
+            return -self.sde.reverse_drift(x, t, score_at(score, x, t), self.h)
 
         def diffusion(s: Any, x: Images, score: ScoreModel) -> Scalar:
             return self.sde.reverse_diffusion(-s, self.h)

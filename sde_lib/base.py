@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import math
 from typing import Any, ClassVar, Self
 
 import jax
@@ -28,7 +29,7 @@ import numpy as np
 from jaxtyping import Float
 
 from score_sde.errors import ConfigError
-from score_sde.options import Section
+from score_sde.options import ABSENT, Section, absent
 from score_sde.shapes import (
     Array,
     Broadcast,
@@ -55,9 +56,15 @@ def expand(a: PerImage | Scalar | float, x: Images) -> Float[Array, "..."]:
     return a if a.ndim == 0 else a.reshape(a.shape + (1,) * (x.ndim - a.ndim))
 
 
+def real_numbers(values: Any) -> Array:
+    """The values as an array, whose integers have become real numbers."""
+    values = jnp.asarray(values)
+    return values if jnp.issubdtype(values.dtype, jnp.inexact) else values.astype(float)
+
+
 def time_derivative(fn, t: Elements) -> Elements:
     """Return d fn / dt of an elementwise function, by one forward-mode pass."""
-    t = jnp.asarray(t)
+    t = real_numbers(t)
     return jax.jvp(fn, (t,), (jnp.ones_like(t),))[1]
 
 
@@ -119,8 +126,16 @@ class SDE(Section, abc.ABC):
 
     @classmethod
     def from_config(cls, config: Any) -> Self:
-        """Build the process from `config.model`, which holds the options of all processes."""
-        return cls(**{name: getattr(config.model, name) for name in cls.options()})
+        """Build the process from `config.model`, which holds the options of all processes.
+
+        Raises:
+          ConfigError: an option is not there, as that of a process registered after the configuration was made.
+        """
+        values = {name: getattr(config.model, name, ABSENT) for name in cls.options()}
+        for name, value in values.items():
+            if value is ABSENT:
+                raise absent(f"model.{name}")
+        return cls(**values)
 
     @property
     def signal_end(self) -> float:
@@ -177,7 +192,7 @@ class SDE(Section, abc.ABC):
 
         Values outside the range of the process map to the nearer end of [0, T]. Processes with a closed-form inverse override this.
         """
-        log_snr = jnp.asarray(log_snr)
+        log_snr = real_numbers(log_snr)
         # 12 more than the mantissa has bits, for times of about 2^-12 and below
         halvings = jnp.finfo(log_snr.dtype).nmant + 12
 
@@ -291,6 +306,6 @@ class SDE(Section, abc.ABC):
     def prior_log_density(self, z: Images) -> PerImage:
         """Log-density ln N(z; 0, prior_std^2 I) (b,) of each of z (b, ...), in nats, summed over dimensions."""
         variance = jnp.square(jnp.asarray(self.prior_std, z.dtype))
-        dimension = z[0].size
-        norm_squared = jnp.sum(jnp.square(z).reshape(z.shape[0], -1), axis=1)
+        dimension = math.prod(z.shape[1:])
+        norm_squared = jnp.sum(jnp.square(z).reshape(z.shape[0], dimension), axis=1)
         return -0.5 * dimension * jnp.log(2.0 * jnp.pi * variance) - 0.5 * norm_squared / variance

@@ -1,5 +1,6 @@
 """Every field states its meaning and range once; a value out of range is refused by its dotted name in every mode."""
 
+import dataclasses
 import math
 import re
 import subprocess
@@ -14,8 +15,8 @@ from score_sde.configs.digits import digits_config
 from score_sde.errors import ConfigError
 from score_sde.generation.generate import build_generator
 from score_sde.likelihood.per_image import build_per_image
-from score_sde.options import value_of
-from score_sde.sde_lib import build_sde
+from score_sde.options import option, value_of
+from score_sde.sde_lib import SDES, VP, build_sde
 from score_sde.training.score_task import build_score_task
 
 OPTIONS = {
@@ -72,6 +73,25 @@ def test_every_field_has_a_meaning_and_its_default_is_in_its_range():
 )
 def test_defaults_of_methods_are_the_published(name, value):
     assert value_of(get_config(), name) == value
+
+
+def test_no_extension_replaces_the_defaults_of_others(monkeypatch):
+    """All processes and networks share config.model, so a second default of beta_min would be that of VP too."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Slow(VP):
+        beta_min: float = option(0.5, "rate at 0")
+
+    @dataclasses.dataclass(frozen=True)
+    class Paced(VP):
+        pace: float = option(3.0, "rate")
+
+    monkeypatch.setitem(SDES, "paced", Paced)
+    assert get_config().model.pace == 3.0
+    monkeypatch.setitem(SDES, "slow", Slow)
+    words = "Slow.beta_min=0.5: config.model.beta_min is already an option, with the default 0.1; give it another name"
+    with pytest.raises(ConfigError, match=f"^{re.escape(words)}$"):
+        get_config()
 
 
 @pytest.mark.parametrize(("name", "value"), OUTSIDE, ids=[f"{n}={v}" for n, v in OUTSIDE])

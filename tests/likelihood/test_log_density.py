@@ -245,3 +245,33 @@ def test_cost_is_one_pass_each(estimator):
         lambda x: SOLVER.solve(lambda t, x, m: m(x, jnp.full(2, t)), x, times, counted).y
     )(x)
     assert together == len(calls)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"eps": -0.5}, "eps=-0.5: expected a time between 0 and T=1.0"),
+        ({"eps": 0.0}, "eps=0.0: expected"),
+        ({"eps": 1.0}, "eps=1.0: expected"),
+        ({"eps": 1.5}, "eps=1.5: expected"),
+        (
+            {"keys": jax.random.key(0)},
+            r"keys of shape \(\) for images of shape \(2, 3\): expected \(2,\)",
+        ),
+        ({"keys": jax.random.split(jax.random.key(0), 1)}, r"keys of shape \(1,\)"),
+        ({"x": jnp.zeros((0, 3))}, r"images of shape \(0, 3\): expected .* one or more"),
+    ],
+    ids=["before 0", "0", "T", "after T", "one key of none", "one key of two", "no images"],
+)
+def test_impossible_requests_are_refused(wrong, message):
+    given = {"x": jnp.zeros((2, 3)), "keys": jax.random.split(jax.random.key(0), 2), "eps": 1e-3}
+    for each_image in (False, True):
+        with pytest.raises(ValueError, match=message):
+            log_density(
+                lambda x, t: -x,
+                VP(),
+                estimator=SIGNS,
+                solver=SOLVER,
+                each_image=each_image,
+                **given | wrong,
+            )

@@ -10,6 +10,7 @@ from score_sde.errors import ConfigError
 from score_sde.models.ddpm import DDPM
 from score_sde.models.ncsnpp import NCSNpp
 from score_sde.models.networks import NETWORKS, build_network
+from score_sde.options import option
 from score_sde.training.state import init_params
 
 TINY = {"image_size": 4, "nf": 8, "ch_mult": (1, 2), "num_res_blocks": 1, "attn_resolutions": (2,)}
@@ -35,6 +36,19 @@ def test_a_network_with_no_such_levels_is_refused(network, options, words):
     """Attention at a resolution without a level used to be ignored silently."""
     with pytest.raises(ConfigError, match=words):
         network(**{**TINY, **options})
+
+
+def test_a_network_registered_after_the_configuration_was_made(monkeypatch):
+    class Broad(DDPM):
+        breadth: int = option(2, "breadth")
+
+    config = digits_config("vp")
+    config.model.name = "broad"
+    monkeypatch.setitem(NETWORKS, "broad", Broad)
+    with pytest.raises(ConfigError, match="the config has no model.breadth: start from"):
+        build_network(config)
+    config.model.breadth = 3
+    assert build_network(config).breadth == 3
 
 
 @pytest.mark.usefixtures("x64")

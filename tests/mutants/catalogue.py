@@ -11,6 +11,7 @@ from tests.mutants.wrong_control import CONTROL
 from tests.mutants.wrong_dequantization import DEQUANTIZATION
 from tests.mutants.wrong_endings import ENDINGS
 from tests.mutants.wrong_exponential import EXPONENTIAL
+from tests.mutants.wrong_extensions import EXTENSIONS
 from tests.mutants.wrong_features import FEATURES
 from tests.mutants.wrong_few_steps import FEW_STEPS
 from tests.mutants.wrong_fine_tuning import FINE_TUNING
@@ -82,4 +83,5 @@ MUTANTS: list[Mutant] = [
     *IMPORTS,
     *WORDS,
     *HABITS,
+    *EXTENSIONS,
 ]

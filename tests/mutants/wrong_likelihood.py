@@ -17,7 +17,7 @@ OWN_STEPS = f"{GRADIENTS}::test_an_image_with_steps_of_its_own_does_not_depend_o
 ODE_LIKELIHOOD = [
     *mutants("likelihood/log_density.py", LIKELIHOOD,
         ("divergence-with-the-wrong-sign", "sde.prior_log_density(latent) + trace.value", "sde.prior_log_density(latent) - trace.value"),
-        ("density-at-a-fixed-eps", "jnp.asarray([eps, sde.T])", "jnp.asarray([1e-4, sde.T])"),
+        ("density-at-a-fixed-eps", "jnp.asarray([eps, sde.T]", "jnp.asarray([1e-4, sde.T]"),
         ("prior-density-of-the-data", "sde.prior_log_density(latent)", "sde.prior_log_density(x)"),
     ),
     *mutants("likelihood/log_density.py", f"{LIKELIHOOD}::test_a_solve_of_the_estimator_counts_and_may_fail",

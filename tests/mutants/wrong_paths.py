@@ -96,7 +96,7 @@ PATHS = [
         ("noise-may-be-predicted-at-its-end", 'predicts in ("noise", "score", ', 'predicts in ("score", '),
     ),
     *mutants("models/score.py", STRAIGHT,
-        ("ode-with-the-sdes-drift", "return sde.reverse_drift(x, t, score(x, t), h=0.0)", "return sde.reverse_drift(x, t, score(x, t), h=1.0)"),
+        ("ode-with-the-sdes-drift", "return sde.reverse_drift(x, t, score_at(score, x, t), h=0.0)", "return sde.reverse_drift(x, t, score_at(score, x, t), h=1.0)"),
         ("a-score-asked-where-it-says-nothing", "        t = jnp.minimum(t, sde.signal_end)\n", "        t = jnp.minimum(t, sde.T)\n"),
         ("velocity-from-the-score-alone", "    native = velocity_of(score)\n    if native is not None", "    native = None\n    if native is not None"),
     ),

@@ -41,7 +41,7 @@ SAMPLERS = [
         ("reverse-diffusion-divides-by-a", "return (2.0 - a) * x + variance * score", "return x / a + variance * score"),
         ("reverse-diffusion-noise-variance", "+ jnp.sqrt(variance) * z", "+ variance * z"),
         ("flow-predictor-without-half", "+ 0.5 * variance * score", "+ 1.0 * variance * score"),
-        ("ancestral-without-a", "return (x + variance * score(x, batch_times(x, t))) / a", "return x + variance * score(x, batch_times(x, t))"),
+        ("ancestral-without-a", "return (x + variance * score_at(score, x, batch_times(x, t))) / a", "return x + variance * score_at(score, x, batch_times(x, t))"),
         ("beta-for-beta-tilde", "jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t)", "jnp.sqrt(sde.variance_between(s, t))"),
         ("beta-tilde-for-beta", "return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * z", "return ancestral_mean(score, sde, x, t, s) + jnp.sqrt(sde.variance_between(s, t)) * sde.sigma(s) / sde.sigma(t) * z"),
     ),

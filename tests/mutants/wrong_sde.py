@@ -20,7 +20,7 @@ REVERSE_SDE = [
     ),
     *mutants("samplers/sde.py", LAWS,
         ("sde-noise-of-h-1", "self.sde.reverse_diffusion(-s, self.h)", "self.sde.reverse_diffusion(-s)"),
-        ("sde-drift-of-h-1", "self.sde.reverse_drift(x, t, score(x, t), self.h)", "self.sde.reverse_drift(x, t, score(x, t))"),
+        ("sde-drift-of-h-1", "self.sde.reverse_drift(x, t, score_at(score, x, t), self.h)", "self.sde.reverse_drift(x, t, score_at(score, x, t))"),
         ("sde-forwards", "return -self.sde.reverse_drift", "return self.sde.reverse_drift"),
         ("shark-is-sra1", "SDESolver(diffrax.ShARK, 2, True)", "SDESolver(diffrax.SRA1, 2, True)"),
         ("sea-is-euler", "SDESolver(diffrax.SEA, 1, False)", "SDESolver(diffrax.Euler, 1, False)"),

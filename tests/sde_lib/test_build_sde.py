@@ -1,9 +1,12 @@
 """Processes by name, and invalid parameters."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 
+from score_sde.errors import ConfigError
+from score_sde.options import option
 from score_sde.sde_lib import SDES, VE, VP, SubVP, build_sde
 
 
@@ -35,6 +38,17 @@ def test_a_process_can_be_registered(monkeypatch):
 
     monkeypatch.setitem(SDES, "steep", Steep)
     assert type(build_sde(config("steep"))) is Steep
+
+
+def test_a_process_registered_after_the_configuration_was_made(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Paced(VP):
+        pace: float = option(2.0, "rate")
+
+    monkeypatch.setitem(SDES, "paced", Paced)
+    with pytest.raises(ConfigError, match="the config has no model.pace: start from"):
+        build_sde(config("paced"))
+    assert build_sde(config("paced", pace=3.0)) == Paced(0.2, 9.0, 3.0)
 
 
 @pytest.mark.parametrize("name", ["vp", "subvp"])
