@@ -84,10 +84,6 @@ MISTAKES = [
     (f"{DIGITS} --mode=train --config.data.centered=7", "data.centered=7: expected True or False"),
     # A truth value is a flag alone, or follows =.
     (f"{DIGITS} --mode=train --config.model.fir false", "unexpected argument 'false'"),
-    (
-        "--config=configs/subvp_digits.py:conditional --mode=likelihood --config.likelihood.anomalies=README.md",
-        "a model conditioned on classes, which those images do not have",
-    ),
     (f"{TOY} --mode=likelihood --noconfig.training.continuous", "the exact score has no chain"),
     (
         f"{TOY} --mode=sample --config.sampling.threshold=static",
