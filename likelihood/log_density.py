@@ -67,11 +67,10 @@ def log_density(
     Cost: nfe evaluations of the score, each with the Jacobian-vector products of `estimator`.
 
     Raises:
-      ConfigError: an eps outside (0, T), unless it is traced, no images, or integers.
+      ConfigError: an eps outside (0, T), no images, or integers.
       ValueError: keys that are not one per image.
     """
-    if not isinstance(eps, jax.core.Tracer):
-        sde.check_time("eps", eps)
+    sde.check_time("eps", eps)
     check_images("the log-density of images", x)
     check_keys(keys.shape[:1], x)
     if each_image:

@@ -33,7 +33,7 @@ SIGNS = IndependentProbes()
 
 def density(model, sde, x, estimator, eps=1e-5, solver=SOLVER, keys=None):
     keys = jax.random.split(jax.random.key(1), len(x)) if keys is None else keys
-    return jax.jit(lambda x, eps: log_density(model, sde, x, estimator, keys, eps, solver))(x, eps)
+    return jax.jit(lambda x: log_density(model, sde, x, estimator, keys, eps, solver))(x)
 
 
 @pytest.mark.parametrize("sde", processes(SubVP()))
