@@ -57,7 +57,7 @@ class UnfinishedFolder:
 
     The digest is that of `identity`, so that only exactly the same measurement resumes the batches. Several hosts share one folder; its
     contents are listed once, at the start and by the first host, so that all hosts compute the same batches. Those of another version or
-    device count too, with a note and a place in the record (`of_all_commands`).
+    kind of device count too, with a note and a place in the record (`of_all_commands`).
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]):
