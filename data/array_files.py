@@ -71,7 +71,7 @@ def check_num_levels(config: Any, what: str, file: NumpyFile) -> None:
     if NUM_LEVELS not in file.arrays:
         return
     stated, num_levels = file.arrays[NUM_LEVELS], config.data.num_levels
-    if stated.shape or stated != num_levels:
+    if stated.shape or stated.dtype.kind not in "iuf" or stated != num_levels:
         raise UserError(
             f"{what} has images of {NUM_LEVELS}={quoted(stated.tolist())}, and data.num_levels={num_levels}: give images of as many levels, or "
             f"convert these and save them with {NUM_LEVELS}={num_levels}"

@@ -34,6 +34,10 @@ ENCRYPTED = 0x1  # bit of a member's flags
 CHUNK = 1 << 20
 
 
+class HoldsObjects(DatasetError):
+    """An array of Python objects, which is not read."""
+
+
 class NumpyFile(NamedTuple):
     """The requested arrays of a file, and what else it holds."""
 
@@ -165,7 +169,7 @@ def read_header(path: Path, name: str, start: bytes) -> Header:
         raise damaged(path, name, one_line(error)) from error
     header = Header(shape, "F" if fortran_order else "C", dtype, file.tell())
     if header.dtype.hasobject:
-        raise DatasetError(
+        raise HoldsObjects(
             f"{path}: {name} holds Python objects, and unpickling them could run arbitrary code; save plain numbers"
         )
     if min(header.shape, default=0) < 0:

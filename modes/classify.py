@@ -31,7 +31,7 @@ from score_sde.training.checkpoints import checkpoint_folder
 from score_sde.training.recorded_config import fields, recorded, recorded_classes
 from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import EXACT, LoadedScore, load_score_model
-from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, unused
+from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, of_all_stores, unused
 
 
 def check(config: Any, sde: SDE) -> None:
@@ -142,7 +142,10 @@ def models_of_classes(
             # Networks built twice are equal, but their methods are not, so each class would be compiled again.
             leaves, structure = jax.tree.flatten(loaded.model)
             first = structure if first is None else first
-            yield folder, loaded._replace(model=jax.tree.unflatten(first, leaves)), ()
+            # The class of each network is no change of this command's.
+            changes = {name: of for name, of in loaded.changes.items() if name != "data.label"}
+            model = jax.tree.unflatten(first, leaves)
+            yield folder, loaded._replace(model=model, changes=changes), ()
 
 
 class Costs(NamedTuple):
@@ -160,7 +163,6 @@ class Costs(NamedTuple):
 def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes: int) -> Costs:
     """Measure the costs, resuming from the batches of each class that an interrupted run has finished."""
     nats, steps, leftovers, seconds = [], [], [], 0.0
-    by_others = dict[str, Any]()
     compiled = build_compiled(config, sde, math.prod(split.shape))
     images = hash_of_some(split)
     models = models_of_classes(config, sde, workdir, num_classes)
@@ -182,12 +184,12 @@ def measured_costs(config: Any, sde: SDE, workdir: Path, split: Any, num_classes
         nats.append(measured.best.per_image * math.prod(split.shape) * math.log(2))
         leftovers.append(unfinished)
         steps.append(loaded.checkpoint_step)
-        of_all = unfinished.of_all_commands(measured.seconds)
-        seconds += of_all.pop("seconds")
-        by_others |= of_all
+        seconds += measured.seconds
     # A single step for one network, or a list with one per class.
     step = steps[0] if config.model.num_classes else steps
-    recorded = {**loaded.recorded, "checkpoint_step": step, **by_others}
+    of_all = of_all_stores(leftovers, seconds)
+    seconds = of_all.pop("seconds")
+    recorded = {**loaded.recorded, "checkpoint_step": step, **of_all}
     return Costs(np.stack(nats), recorded, seconds, leftovers)
 
 

@@ -58,7 +58,14 @@ from score_sde.training.recorded_config import as_json, recorded_classes
 from score_sde.training.recorded_mask import mask_of
 from score_sde.training.same_data import check_same_data
 from score_sde.training.trained_score import EXACT, LoadedScore, check_score_model, load_score_model
-from score_sde.unfinished import UnfinishedFolder, all_hosts_meet, changed, newest_file, unused
+from score_sde.unfinished import (
+    UnfinishedFolder,
+    all_hosts_meet,
+    changed,
+    newest_file,
+    of_all_stores,
+    unused,
+)
 
 # Figures printed below the table
 BESIDE = (
@@ -206,20 +213,21 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
 
     measured, unfinished = measure(config, split, "split")
     figures = {**described(config, loaded, measured), **summary(measured)}
-    figures |= unfinished.of_all_commands(measured.seconds)
     if config.model.name == EXACT and measured.ode is not None and not decodes(config):
         figures |= distance_to_truth(
             config, sde, loaded.model, split, measured.ode, measured.latents
         )
     arrays = per_image(config, measured)
-    leftovers = [unfinished]
+    leftovers, seconds = [unfinished], measured.seconds
     if anomalies is not None:
         everything = config.copy_and_resolve_references()
         everything.likelihood.num_images = 0  # num_images limits the split only, not the anomalies
         odd, unfinished = measure(everything, anomalies, "anomalies")
         leftovers.append(unfinished)
+        seconds += odd.seconds
         figures |= detection(measured, odd)
         arrays |= {f"anomalies_{name}": array for name, array in per_image(config, odd).items()}
+    figures |= of_all_stores(leftovers, seconds)
     all_hosts_meet("likelihood")
     if jax.process_index() == 0:
         figures |= write(config, workdir, loaded, measured, split, arrays)

@@ -31,13 +31,11 @@ def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
       UserError: the folder has checkpoints, or another process is training in it.
     """
     folder = checkpoint_folder(workdir)
+    check_empty(folder)  # before the lock too, which would write a file
     new = [name for name in (FILE, lock.FILE) if not (workdir / name).exists()]
     # Held until the end: a training that has yet to save its first checkpoint would lose it.
     with lock.alone_in(workdir):
-        if saved_steps(folder):
-            raise UserError(
-                f"{folder} already has checkpoints, and a new one would be mixed with them; give another --workdir"
-            )
+        check_empty(folder)
         try:
             yield
         except BaseException:
@@ -45,3 +43,11 @@ def nothing_left_on_failure(workdir: Path) -> Iterator[None]:
             for name in new:
                 (workdir / name).unlink(missing_ok=True)
             raise
+
+
+def check_empty(folder: Path) -> None:
+    """Refuse a folder of checkpoints that has any."""
+    if saved_steps(folder):
+        raise UserError(
+            f"{folder} already has checkpoints, and a new one would be mixed with them; give another --workdir"
+        )

@@ -22,7 +22,7 @@ from score_sde.data.folder import load_pictures
 from score_sde.data.image_files import image_files
 from score_sde.data.image_shape import image_shape
 from score_sde.data.loader import FIRST_IMAGES, labels_of
-from score_sde.data.numpy_files import read_arrays
+from score_sde.data.numpy_files import HoldsObjects, read_arrays
 from score_sde.data.splits import Datasets, ImagesOnDisk, Split
 from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
@@ -140,26 +140,39 @@ def labels_in(
     what: str, path: Path, count: int, class_names: tuple[str, ...] | None
 ) -> np.ndarray | None:
     """The labels in an .npz file of `count` images, by the data's numbers if it names their classes; None if it has none."""
-    arrays = read_arrays(path, (LABELS, CLASS_NAMES)).arrays
+    arrays = read_arrays(path, (LABELS,)).arrays
     if LABELS not in arrays:
         return None
-    found, names = as_labels(path, LABELS, arrays[LABELS]), arrays.get(CLASS_NAMES)
-    if names is not None and names.ndim == 1 and class_names:
-        check_labels(what, found, count, names.tolist())
+    found, names = as_labels(path, LABELS, arrays[LABELS]), class_names_in(path)
+    if names is not None and class_names:
+        check_labels(what, found, count, names.tolist(), "its class_names")
         used, places = np.unique(found, return_inverse=True)
         return numbered_as(what, "class", places, names[used].tolist(), class_names)
     check_labels(what, found, count, class_names)
     return found
 
 
+def class_names_in(path: Path) -> np.ndarray | None:
+    """The names of classes in an .npz file; None unless they are texts (n,), since other programs use that name for anything."""
+    try:
+        names = read_arrays(path, (CLASS_NAMES,)).arrays.get(CLASS_NAMES)
+    except HoldsObjects:
+        return None
+    return names if names is not None and names.dtype.kind == "U" and names.ndim == 1 else None
+
+
 def check_labels(
-    what: str, labels: np.ndarray, count: int, class_names: Sequence[str] | None
+    what: str,
+    labels: np.ndarray,
+    count: int,
+    class_names: Sequence[str] | None,
+    whose: str = "the data",
 ) -> None:
     """Refuse labels that are not one for each of `count` images, or not of these classes."""
     if len(labels) != count:
         raise UserError(f"{what} has {len(labels)} labels for {count} images; give one for each")
     if labels.min() < 0 or (class_names and labels.max() >= len(class_names)):
-        expected = f"0 to {len(class_names) - 1} of the data" if class_names else "0 or more"
+        expected = f"0 to {len(class_names) - 1} of {whose}" if class_names else "0 or more"
         raise UserError(
             f"{what} has labels from {labels.min()} to {labels.max()}: expected classes {expected}"
         )

@@ -129,13 +129,13 @@ def originals(config: Any, classes: Sequence[str] = ()) -> ImageSet:
     given, field, conditions = config.restore.images, "restore.images", own_conditions(config)
     if given in SPLITS:
         return of_split(getattr(data.load(config, conditions, classes=classes), given))
-    path = user_path(given)
-    if path.is_dir():
+    path, names = user_path(given), tuple(classes) or None
+    if "label" in conditions and names is None:
         # Load the training set only where its class names are needed.
-        asked = "label" in conditions
-        names = data.load(config, conditions, classes=classes).class_names if asked else None
+        names = data.load(config, conditions).class_names
+    if path.is_dir():
         return of_folder(config, f"{field}={given!r}", path, names)
-    return of_file(config, field, given)
+    return of_file(config, field, given, names)
 
 
 def as_measured(config: Any, measurement: Measurement) -> Observed:

@@ -301,7 +301,7 @@ def config_name(config_file: str) -> str:
 def prepared(workdir: Path) -> Iterator[None]:
     """Create the folder, and check now rather than after training that it is writable.
 
-    A folder created here is removed again if a UserError is raised before anything is written to it.
+    A folder created here is removed again if the mode fails or is interrupted before anything is written to it.
     """
     there = workdir.exists()
     try:
@@ -319,7 +319,7 @@ def prepared(workdir: Path) -> Iterator[None]:
             )
     try:
         yield
-    except UserError:
+    except BaseException:
         if not there:
             with contextlib.suppress(OSError):  # the folder is not empty
                 workdir.rmdir()

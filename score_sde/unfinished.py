@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,8 @@ from score_sde.version import in_words, made_by
 Batch = dict[str, np.ndarray]
 COMMANDS = "commands.json"
 """The file beside the batches with what made them: for each command version, commit, kind of device and seconds."""
+UNRECORDED = {"version": None, "commit": None, "device": None, "seconds": 0.0}
+"""The command that made batches without that file, as earlier versions did, or with a damaged one."""
 
 
 class Unfinished(Protocol):
@@ -64,14 +67,17 @@ class UnfinishedFolder:
         self.folder = folder / f"unfinished-{of_first_host(digest_of(identity))}"
         there = [int(path.stem) for path in self.folder.glob("*.npz") if path.stem.isdecimal()]
         self.found = {*of_first_host(there)}
-        self.earlier = of_first_host(commands_in(self.folder)) if self.found else []
+        earlier = (commands_in(self.folder) or [UNRECORDED]) if self.found else []
+        self.earlier = of_first_host(earlier)
         self.began, self.by = time.perf_counter(), made_by_here()
-        others = [one for one in makers(self.earlier) if one != self.by]
+        found = makers(self.earlier)
+        others = [maker_in_words(one) for one in found if one != self.by]
         if others:
-            listed = " and ".join(f"{in_words(one)} on {one['device']}" for one in others)
+            batches = "1 batch" if len(self.found) == 1 else f"{len(self.found)} batches"
+            some = ", some of them" if self.by in found else ""
             say(
-                f"note: goes on from {len(self.found)} batches, some of them made by {listed}; this is {in_words()} on {self.by['device']}, "
-                f"whose figures may differ. To make them all anew, remove the folder {self.folder}"
+                f"note: continues from {batches}{some} made by {' and by '.join(others)}; this command runs {maker_in_words(self.by)}, so figures "
+                f"may differ slightly. To compute all of them with this one, remove the folder {self.folder}"
             )
 
     def load(self, number: int) -> Batch | None:
@@ -98,13 +104,22 @@ class UnfinishedFolder:
 
     def of_all_commands(self, seconds: float) -> dict[str, Any]:
         """For the record: `seconds` of this command with those of the earlier ones and, if others made batches, all that made some."""
-        found = makers(commands_in(self.folder))
-        by_others = {"batches_made_by": found} if any(one != self.by for one in found) else {}
-        return {"seconds": seconds + sum(one["seconds"] for one in self.earlier), **by_others}
+        return of_all_stores([self], seconds)
 
     def remove(self) -> None:
         if jax.process_index() == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def of_all_stores(stores: Sequence[UnfinishedFolder], seconds: float) -> dict[str, Any]:
+    """As `UnfinishedFolder.of_all_commands`, of a command with several stores."""
+    found = makers([one for of in stores for one in (*of.earlier, *commands_in(of.folder))])
+    by_here = all(one == of.by for of in stores for one in found)
+    by_others = {} if by_here else {"batches_made_by": found}
+    return {
+        "seconds": seconds + sum(one["seconds"] for of in stores for one in of.earlier),
+        **by_others,
+    }
 
 
 def made_by_here() -> dict[str, Any]:
@@ -115,13 +130,20 @@ def made_by_here() -> dict[str, Any]:
 def commands_in(folder: Path) -> list[dict[str, Any]]:
     """The commands that made the batches in a folder, with their seconds; none if the file is missing or damaged."""
     try:
-        return [
-            {name: one[name] and printable(one[name]) for name in ("version", "commit", "device")}
-            | {"seconds": float(one["seconds"])}
-            for one in parse_json((folder / COMMANDS).read_bytes())
-        ]
-    except (OSError, ValueError, TypeError, LookupError):
+        return [read_command(one) for one in parse_json((folder / COMMANDS).read_bytes())]
+    except (OSError, ValueError, TypeError, LookupError, OverflowError):
         return []
+
+
+def read_command(found: Any) -> dict[str, Any]:
+    """One entry of that file; raises ValueError, TypeError or LookupError if it is damaged."""
+    by = {name: found[name] for name in ("version", "commit", "device")}
+    seconds = float(found["seconds"])
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError(f"seconds={seconds}")
+    if not all(of is None or isinstance(of, str) for of in by.values()):
+        raise TypeError(f"expected texts or null: {by}")
+    return {name: of and printable(of) for name, of in by.items()} | {"seconds": seconds}
 
 
 def makers(commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -132,6 +154,11 @@ def makers(commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if by not in found:
             found.append(by)
     return found
+
+
+def maker_in_words(by: dict[str, Any]) -> str:
+    """What made batches, for a message: score-sde 1.0.0 on cpu."""
+    return "an unrecorded version" if by["version"] is None else f"{in_words(by)} on {by['device']}"
 
 
 @contextlib.contextmanager

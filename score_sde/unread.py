@@ -11,6 +11,11 @@ from score_sde.samplers.names import SECTIONS
 DRAWING = ("sample", "evaluate", "interpolate", "restore")  # modes that draw by config.sampling
 WEIGHTS = ("checkpoint_step", "ema_sigma_rel", "adapters", "adapter_scales")
 FILES = ("sampling.save", "sampling.path_images")
+INSTEAD_OF_SAMPLES = {
+    "evaluate": "keeps none",
+    "tradeoff": "keeps none",
+    "interpolate": "writes its frames as arrays and a picture",
+}
 # Read of images that are not drawn now too: the classes to measure, and whose numbers these have.
 OF_CLASSES = ("sampling.labels", "sampling.guidance.classifier")
 
@@ -21,12 +26,12 @@ def refuse_unread(mode: str, images: str, given: Sequence[str], sampler: str | N
     Raises:
       UserError: names the first, and says what to do.
     """
-    if mode not in ("evaluate", "tradeoff"):
+    if mode not in INSTEAD_OF_SAMPLES:
         return
     for name in given:
         if name in FILES:
             raise UserError(
-                f"--config.{name} goes with --mode sample, which writes samples; --mode {mode} keeps none: leave it out"
+                f"--config.{name} goes with --mode sample, which writes samples; --mode {mode} {INSTEAD_OF_SAMPLES[mode]}: leave it out"
             )
     if mode != "evaluate" or not images:
         return
@@ -63,9 +68,7 @@ def unread_fields(mode: str, given: Iterable[str], config: Any) -> str:
     unread = [name for name in given if name.rpartition(".")[0] in others - {f"sampling.{own}"}]
     notes = []
     if unread:
-        notes.append(
-            f"{reader} does not read {', '.join(unread)}, but the fields of sampling.{own}"
-        )
+        notes.append(f"{reader} ignores {', '.join(unread)}: it reads sampling.{own} instead")
     # restoration/methods.py names those of `pc` that a method's own sampler does not use.
     for setting, fields in () if own_sampler else idle_fields(sampling, own):
         idle = [name for name in given if name in fields]
@@ -82,8 +85,11 @@ def idle_fields(sampling: Any, own: str) -> Iterator[tuple[str, set[str]]]:
     if steps == "grid":
         of_adaptive = {f"sampling.{own}.{name}" for name in ("rtol", "atol", "step_size")}
         yield f"sampling.{own}.steps=grid", of_adaptive
-    if own == "pc" and sampling.pc.corrector == "none":
-        yield "sampling.pc.corrector=none", {"sampling.snr", "sampling.n_steps_each"}
+    of_corrector = {"sampling.snr", "sampling.n_steps_each"}
+    if own != "pc":
+        yield f"sampling.sampler={sampling.sampler}", of_corrector
+    elif sampling.pc.corrector == "none":
+        yield "sampling.pc.corrector=none", of_corrector
 
 
 def has_own_sampler(method: str) -> bool:
@@ -101,6 +107,6 @@ def by_the_list(given: Iterable[str]) -> str:
     if not unread:
         return ""
     return (
-        f"note: --mode tradeoff does not read {', '.join(unread)}, but samplers, steps and tolerances in tradeoff.samplers, "
-        "grid, evaluations and tolerances"
+        f"note: --mode tradeoff ignores {', '.join(unread)}: its samplers, steps and tolerances are those of tradeoff.samplers, grid, "
+        "evaluations and tolerances"
     )

@@ -11,8 +11,10 @@ import pytest
 
 import main
 from score_sde.command_line import config_name, parse, prepared
+from score_sde.configs.vp_digits import get_config as digits_config
 from score_sde.errors import ConfigError, UserError
 from score_sde.models.networks import NETWORKS
+from score_sde.unread import unread_fields
 
 ROOT = Path(__file__).parent.parent
 TOY = "--config=configs/toy_mixture.py"
@@ -377,6 +379,10 @@ MISTAKES = [
         "--config.sampling.path_images goes with --mode sample",
     ),
     (
+        f"{DIGITS} --mode=interpolate --config.sampling.path_images=3",
+        "--mode interpolate writes its frames as arrays and a picture: leave it out",
+    ),
+    (
         f"{DIGITS} --mode=tradeoff --config.sampling.save=png",
         "--config.sampling.save goes with --mode sample",
     ),
@@ -505,7 +511,7 @@ def test_fields_of_another_sampler_are_named(arguments, unread):
     def note(mode):
         return parse(["main.py", DIGITS, f"--mode={mode}", *arguments.split()], "").note
 
-    assert ("does not read " + unread in note("sample")) if unread else not note("sample")
+    assert (f" ignores {unread}: it reads " in note("sample")) if unread else not note("sample")
     assert not note("train")  # whose pictures and figures are drawn by others too
 
 
@@ -536,6 +542,11 @@ IDLE = [
     ("sample", "--sampler=unipc_3 --config.sampling.exponential.atol=1", "sampling.exponential.atol"),
     ("sample", "--config.sampling.snr=.5", "sampling.snr"),
     ("sample", "--config.sampling.snr=.5 --config.sampling.pc.corrector=ald", ""),
+    ("sample", "--sampler=ode --config.sampling.snr=.5", "sampling.snr"),
+    ("sample", "--sampler=ddim --config.sampling.n_steps_each=3", "sampling.n_steps_each"),
+    ("interpolate", "--config.sampling.n_steps_each=3", "sampling.n_steps_each"),
+    ("restore", "--sampler=unipc_3 --config.restore.method=pigdm --config.sampling.snr=.5", "sampling.snr"),
+    ("restore", "--config.restore.method=imputation --config.sampling.snr=.5", ""),
     ("interpolate", "--config.sampling.edm.s_churn=5", "sampling.edm.s_churn"),
     ("interpolate", "--config.sampling.ode.rtol=1e-7", ""),
     ("restore", "--config.sampling.exponential.num_steps=20", "sampling.exponential.num_steps"),
@@ -554,8 +565,20 @@ IDLE = [
 def test_fields_without_effect_are_named(mode, arguments, unread):
     """Those given on the command line alone: a configuration file has values for several samplers and modes."""
     note = parse(["main.py", DIGITS, f"--mode={mode}", *arguments.split()], "").note
-    assert re.findall(r" reads? (sampling\.[^ ,]+)", note) == [unread] * bool(unread)
+    assert re.findall(r"(?:ignores|nothing reads) (sampling\.[^ ,:]+)", note) == [unread] * bool(
+        unread
+    )
     assert note.startswith("note: ") == bool(unread)
+
+
+@pytest.mark.parametrize("sampler", ["ode", "edm", "ddim"])
+def test_a_corrector_in_the_configuration_is_no_reader_of_other_samplers(sampler):
+    config = digits_config()
+    config.sampling.pc.corrector = "ald"
+    assert not unread_fields("sample", ["sampling.snr"], config)
+    config.sampling.sampler = sampler
+    note = unread_fields("sample", ["sampling.snr"], config)
+    assert note == f"note: with sampling.sampler={sampler} nothing reads sampling.snr"
 
 
 def test_a_folder_under_home(monkeypatch):

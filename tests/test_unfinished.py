@@ -1,6 +1,7 @@
 """An interrupted measurement resumes where it stopped, and only an identical one does."""
 
 import dataclasses
+import json
 import os
 import time
 
@@ -111,9 +112,11 @@ def test_what_made_the_batches_is_said_and_recorded(tmp_path, monkeypatch, capsy
     newer = by(monkeypatch, "1.0.0", "cpu")
     store = UnfinishedFolder(tmp_path, {})
     assert store.found == {0, 1}
+    older_in_words = "score-sde 0.9.0 (commit 000000000000) on NVIDIA H200"
+    newer_in_words = "score-sde 1.0.0 (commit 000000000000) on cpu"
     said = capsys.readouterr().err
     assert (
-        "2 batches, some of them made by score-sde 0.9.0 (commit 000000000000) on NVIDIA H200"
+        f"continues from 2 batches made by {older_in_words}; this command runs {newer_in_words}"
         in said
     )
     store.save(2, {"ode/nats": np.zeros(2)})
@@ -121,21 +124,43 @@ def test_what_made_the_batches_is_said_and_recorded(tmp_path, monkeypatch, capsy
     assert store.of_all_commands(4.0) == expected
     by(monkeypatch, "0.9.0", "NVIDIA H200")
     again = UnfinishedFolder(tmp_path, {}).of_all_commands(1.0)
+    assert f"3 batches, some of them made by {newer_in_words}; " in capsys.readouterr().err
     assert again == {"seconds": 7.0 + 3.0 + 1.0, "batches_made_by": [older, newer]}
 
 
-ODD = b'[{"version": "1", "commit": 7, "device": "cpu", "seconds": 1}]'
+WHOLE = {"version": "1", "commit": "7", "device": "cpu", "seconds": 1}
+ODD = [
+    {"commit": 7},
+    {"version": ["1"]},
+    {"device": {}},
+    {"seconds": -1},
+    {"seconds": float("nan")},
+    {"seconds": "inf"},
+    {"seconds": 10**400},
+]
 
 
-@pytest.mark.parametrize("damage", [b"", b"[1]", b"{}", b'[{"version": "1"}]', ODD])
-def test_without_a_word_on_what_made_them_batches_are_taken(tmp_path, capsys, damage):
+@pytest.mark.parametrize(
+    "damage",
+    [None, b"", b"[1]", b"{}", b'[{"version": "1"}]']
+    + [json.dumps([WHOLE | odd]).encode() for odd in ODD],
+)
+def test_batches_by_nobody_knows_whom_are_used_and_recorded(tmp_path, capsys, damage):
+    """Earlier versions did not write what made them. The record keeps the entry, also if the command is interrupted again."""
     UnfinishedFolder(tmp_path, {}).save(0, {"ode/nats": np.zeros(2)})
     (file,) = tmp_path.glob("*/commands.json")
-    file.write_bytes(damage)
+    file.unlink()
+    if damage is not None:
+        file.write_bytes(damage)
+    unknown = {"version": None, "commit": None, "device": None}
     store = UnfinishedFolder(tmp_path, {})
+    assert "from 1 batch made by an unrecorded version; this" in capsys.readouterr().err
     assert store.load(0) is not None
-    assert store.of_all_commands(1.0) == {"seconds": 1.0}
-    assert capsys.readouterr().err == ""
+    assert store.of_all_commands(1.0) == {"seconds": 1.0, "batches_made_by": [unknown]}
+    store.save(1, {"ode/nats": np.zeros(2)})
+    found = UnfinishedFolder(tmp_path, {}).of_all_commands(1.0)
+    assert found["batches_made_by"] == [unknown, store.by]
+    assert "2 batches, some of them made by an unrecorded version" in capsys.readouterr().err
 
 
 def test_other_files_are_no_batches(tmp_path):

@@ -94,7 +94,7 @@ class LogSNRTimes(Interval):
             raise ConfigError(
                 f"training.times='log_snr' with a flow weighting under {type(self.sde).__name__}: the loss has times up to T={self.end:g}, where "
                 f"the log-SNR is -inf, and those after t={self.sde.signal_end:.6g} would never be drawn; set training.times to uniform or "
-                "logit_normal"
+                "logit_normal (a run that began with log_snr keeps it: continue its weights in another --workdir, with training.init_from=its folder)"
             )
 
     def at(self, u: Elements) -> Elements:

@@ -131,7 +131,7 @@ class LoadedScore(NamedTuple):
             f"-{Path(name).name.removesuffix('.npz')}{weight:g}" for name, weight in self.adapters
         )
         if len(os.fsencode(updates)) > LONGEST:
-            updates = f"-adapters-{digest_of({'adapters': self.adapters})}"
+            updates = f"-adapters-{digest_of({'adapters': updates})}"
         return f"step{self.checkpoint_step or 0}{width}{updates}"
 
     @property

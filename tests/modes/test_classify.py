@@ -18,6 +18,7 @@ from score_sde.modes import classify
 from score_sde.sde_lib import build_sde
 from score_sde.training.state import init_params
 from score_sde.training.trained_score import LoadedScore, score_model
+from score_sde.version import VERSION
 from tests.earlier_commands import as_of_version_0_9, check_of_both
 from tests.models.class_gaussians import ClassGaussians
 
@@ -107,6 +108,16 @@ def test_networks_of_the_classes_are_compiled_once(monkeypatch):
     np.testing.assert_allclose(found, [weighted(w)(x, t) for w in range(3)], rtol=1e-4, atol=1e-6)
 
 
+def test_the_class_of_each_network_is_no_change(config, monkeypatch):
+    """All were trained on one class each, and this command's images are of all; other changes are recorded."""
+    load, changes = classify.load_score_model, {"data.label": -1, "model.control_scale": 0.5}
+    monkeypatch.setattr(
+        classify, "load_score_model", lambda *of: load(*of)._replace(changes=changes)
+    )
+    for _, loaded, _ in classify.models_of_classes(config, build_sde(config), None, 2):
+        assert loaded.recorded == {"checkpoint_step": None, "model.control_scale": 0.5}
+
+
 class Labels:
     """Records of so many images of either class, whose images nobody may read."""
 
@@ -161,6 +172,7 @@ def test_an_interrupted_command_goes_on_after_the_class_that_it_had_measured(
     as_of_version_0_9(tmp_path)
     rest = classify.run(config, sde, tmp_path)
     check_of_both(rest)
+    assert [one["version"] for one in rest["batches_made_by"]] == ["0.9", VERSION]
     assert len(measured) == 4
     assert not [*(tmp_path / "classification").glob("unfinished*")]
     one, other = (np.load(figures["arrays"]) for figures in (whole, rest))

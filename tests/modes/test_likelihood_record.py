@@ -1,5 +1,6 @@
 """The record of a likelihood, and which measurements may resume an interrupted one."""
 
+import json
 import os
 
 import jax.numpy as jnp
@@ -279,3 +280,24 @@ def test_batches_of_another_version_are_used_and_recorded(tmp_path, monkeypatch)
     monkeypatch.setattr(bits_per_dim, "check_finite", lambda *_: pytest.fail("measured again"))
     monkeypatch.setattr(likelihood, "save_likelihood_picture", lambda *_: None)
     check_of_both(likelihood.run(config, sde, tmp_path))
+
+
+def test_batches_of_the_anomalies_are_recorded_too(tmp_path, monkeypatch):
+    """Those of both are of another version, and of another each."""
+    config = toy_config()
+    config.data.image_size = 2
+    config.likelihood.update(ode=False, bound_draws=4, num_images=8, batch_size=4)
+    np.savez(tmp_path / "odd.npz", images=np.zeros((5, 2, 2, 1), np.float32))
+    config.likelihood.anomalies = str(tmp_path / "odd.npz")
+    sde = build_sde(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(likelihood, "detection", lambda *_: {}[""])
+        with pytest.raises(KeyError):
+            likelihood.run(config, sde, tmp_path)
+    for version, file in enumerate(tmp_path.rglob("unfinished-*/commands.json")):
+        by = {"version": str(version), "commit": None, "device": "cpu", "seconds": 1000.0}
+        file.write_text(json.dumps([by]))
+    monkeypatch.setattr(likelihood, "save_likelihood_picture", lambda *_: None)
+    figures = likelihood.run(config, sde, tmp_path)
+    assert {one["version"] for one in figures["batches_made_by"]} == {"0", "1"}
+    assert 2000 < figures["seconds"] < 3000

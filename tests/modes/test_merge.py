@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from score_sde.command_line import prepared
 from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.errors import UserError
 from score_sde.models.networks import NETWORKS, build_network
@@ -138,12 +139,24 @@ def test_what_cannot_be_merged_is_refused_and_leaves_nothing(folder, tmp_path):
     made_before = [*tmp_path.iterdir()]
     assert made_before
     assert not any(child for new in made_before for child in new.iterdir())
-    config = merging(folder, "a")
+    config, before = merging(folder, "a"), sorted((folder / "b").iterdir())
     with pytest.raises(
         UserError, match="already has checkpoints, and a new one would be mixed with them"
     ):
         merge.run(config, build_sde(config), folder / "b")
     assert saved_steps(checkpoint_folder(folder / "b")) == [6]
+    assert sorted((folder / "b").iterdir()) == before
+
+
+def test_a_folder_made_for_a_mean_that_failed_is_removed(folder, tmp_path, monkeypatch):
+    """Whatever the error; but not a folder that was there."""
+    config = merging(folder, "ab")
+    monkeypatch.setattr(merge, "saved", lambda *_: {}[""])
+    (tmp_path / "old").mkdir()
+    for name in ("new", "old"):
+        with pytest.raises(KeyError), prepared(tmp_path / name):
+            merge.run(config, build_sde(config), tmp_path / name)
+    assert [*tmp_path.rglob("*")] == [tmp_path / "old"]
 
 
 def test_a_folder_in_which_a_training_has_yet_to_save_is_left_alone(folder, tmp_path):

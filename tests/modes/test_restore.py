@@ -636,6 +636,22 @@ def test_labels_of_digits(tmp_path, monkeypatch):
     np.testing.assert_array_equal(observe(config, space, measurement).labels, [3])
 
 
+def test_classes_of_a_file_are_the_networks_by_name(tmp_path, monkeypatch):
+    """Those of config.json, for which no dataset is loaded, else those of the data."""
+    config, names = digits_config("conditional"), np.asarray(["8", "3", "5"])
+    levels = np.zeros((3, 8, 8, 1), np.uint8)
+    np.savez(tmp_path / "a.npz", images=levels, labels=[2, 0, 1], class_names=names)
+    config.restore.update(num_images=3, images=str(tmp_path / "a.npz"))
+    space = build_space(config)
+    measurement = restore.measurement_of(config, space)
+    np.testing.assert_array_equal(observe(config, space, measurement).labels, [5, 8, 3])
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("the data were loaded"))
+    found = observe(config, space, measurement, classes=tuple("9876543210"))
+    np.testing.assert_array_equal(found.labels, [4, 1, 6])
+    with pytest.raises(UserError, match="its class '8' is no class .*sampling.labels"):
+        observe(config, space, measurement, classes=("3", "5"))
+
+
 def test_texts_of_captions():
     """A draw is conditioned on its image's own text, or on those of sampling.text in turn."""
     config = captions_config()

@@ -54,6 +54,7 @@ FINE_TUNING = [
     ),
     *mutants("training/trained_score.py", f"{TASK}::test_adapters_in_use",
         ("file-names-of-any-length", "if len(os.fsencode(updates)) > LONGEST:", "if False:"),
+        ("names-of-adapters-as-typed", "digest_of({'adapters': updates})", "digest_of({'adapters': self.adapters})"),
     ),
     *mutants("training/init_from.py", START,
         ("begins-with-another-prediction", "check_same_network(config, source)", "pass"),

@@ -206,10 +206,36 @@ def test_labels_of_named_classes_are_the_datas_by_name(tmp_path, splits):
     names = np.asarray(["ox", "7", "3"])
     np.savez(tmp_path / "x.npz", images=IMAGES[:3], labels=[1, 2, 2], class_names=names)
     np.testing.assert_array_equal(of(tmp_path / "x.npz", splits).labels(), [7, 3, 3])
-    for labels, words in (([0, 1, 2], "class 'ox' is no class"), ([1, 2, 3], "labels from 1 to 3")):
+    for labels, words in (
+        ([0, 1, 2], "class 'ox' is no class"),
+        ([1, 2, 3], "from 1 to 3: expected classes 0 to 2 of its class_names"),
+    ):
         np.savez(tmp_path / "x.npz", images=IMAGES[:3], labels=labels, class_names=names)
         with pytest.raises(UserError, match=words):
             of(tmp_path / "x.npz", splits).labels()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [np.asarray(["ox", "7"], object), np.arange(10), np.asarray("7"), np.asarray([b"7", b"3"])],
+    ids=["objects", "integers", "one text", "bytes"],
+)
+def test_class_names_of_other_programs_are_no_names(tmp_path, splits, names):
+    """The labels are numbers of the data, as without them."""
+    labels = np.arange(30) % 3
+    np.savez(tmp_path / "x.npz", images=IMAGES, labels=labels, class_names=names)
+    found = of(tmp_path / "x.npz", splits)
+    np.testing.assert_array_equal(found.labels(), labels)
+    assert found.strata is not None
+
+
+def test_class_names_that_are_damaged_are_refused(tmp_path, splits):
+    """The labels may be of any numbers then."""
+    path, names = tmp_path / "x.npz", np.asarray(["class ox", "7"])
+    np.savez(path, images=IMAGES, labels=np.arange(30) % 2, class_names=names)
+    path.write_bytes(path.read_bytes().replace("ox".encode("utf-32-le"), "ax".encode("utf-32-le")))
+    with pytest.raises(UserError, match="Bad CRC"):
+        of(path, splits).labels()
 
 
 def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
@@ -225,7 +251,14 @@ def test_what_is_no_set_of_images_is_refused(tmp_path, splits):
         of(tmp_path / "x.npz", splits)
 
 
-@pytest.mark.parametrize("stated", [9, np.arange(17)], ids=["fewer", "an array"])
+PAIR = np.zeros((), [("a", "i4"), ("b", "U3")])
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [9, np.arange(17), np.asarray("17"), PAIR],
+    ids=["fewer", "an array", "a text", "a pair"],
+)
 def test_samples_of_other_levels_are_refused(tmp_path, splits, stated):
     """As --mode sample of another config writes them, though each of their levels is one of these data's."""
     np.savez(tmp_path / "x.npz", images=IMAGES, num_levels=np.asarray(17))

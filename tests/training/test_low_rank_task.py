@@ -152,6 +152,8 @@ def test_adapters_in_use(runs, tmp_path):
         for scale in (1.0, 0.5)
     ]
     assert len({*names}) == 2
+    elsewhere = loaded._replace(adapters=((f"./{'a' * 255}/", 1.0), ("../runs/b.npz", 1.0)))
+    assert elsewhere.name == names[0]  # by which a dequantizer for these weights is found
     (tmp_path / f"predictor_corrector-{names[0]}-seed4294967295.npz").touch()
     assert loaded.recorded == {"checkpoint_step": 7, "adapters": [[run, 1.0], [half, -0.5]]}
 
