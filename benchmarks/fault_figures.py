@@ -59,7 +59,7 @@ def figures_of(
         ).value,
         **{
             name: estimate.value
-            for name, estimate in neighbourhood(x, reference, NEIGHBOURS)._asdict().items()
+            for name, estimate in neighbourhood(x, reference, NEIGHBOURS).figures.items()
         },
         "nearer than held-out": nearer.value,
     }

@@ -38,10 +38,17 @@ def coverage_ranks(
     return ranks_among(of_truth, of_draws, rng)
 
 
+def directions_of_figures(d: int, seed: int) -> dict[str, np.ndarray]:
+    """The vector (d,) of each of `figures_of_images`, which is its inner product with an image."""
+    directions = np.random.default_rng(seed).standard_normal((PROJECTIONS, d))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    projections = {f"projection {k + 1}": direction for k, direction in enumerate(directions)}
+    return {"mean": np.full(d, 1.0 / d), **projections}
+
+
 def figures_of_images(x: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     """Statistics (n, ...) of images (n, ..., d) by name: their mean, and projections on random directions, in float64 for one image at a time."""
-    directions = np.random.default_rng(seed).standard_normal((PROJECTIONS, x.shape[-1]))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    along = np.stack([np.asarray(part, np.float64) @ directions.T for part in x])
-    projected = {f"projection {k + 1}": along[..., k] for k in range(PROJECTIONS)}
-    return {"mean": x.mean(axis=-1), **projected}
+    directions = directions_of_figures(x.shape[-1], seed)
+    matrix = np.stack(list(directions.values()), axis=1)
+    along = np.stack([np.asarray(part, np.float64) @ matrix for part in x])
+    return {name: along[..., k] for k, name in enumerate(directions)}

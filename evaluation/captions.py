@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from score_sde.data.captions import COLOURS, NUMBERS, SHAPES, WORDS
-from score_sde.quality.estimate import Estimate, mean_of
+from score_sde.quality.estimate import Estimate, share_of
 
 TOUCHING = np.ones((3, 3), int)  # pixels that share a side or a corner belong to one object
 
@@ -65,5 +65,5 @@ def agreement(images: np.ndarray, texts: np.ndarray) -> dict[str, Estimate]:
         ],
         float,
     )
-    shares = {f"text_{name}": mean_of(right[:, i]) for i, name in enumerate(Seen._fields)}
-    return {"text_right": mean_of(right.min(axis=-1)), **shares}
+    shares = {f"text_{name}": share_of(right[:, i]) for i, name in enumerate(Seen._fields)}
+    return {"text_right": share_of(right.min(axis=-1)), **shares}

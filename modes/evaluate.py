@@ -328,6 +328,11 @@ def notes(
             f"whether images are nearer to training images is measured with the first {config.evaluation.num_reference} images of each split "
             "(evaluation.num_reference): copies of other training images are not seen"
         )
+    if "nearer_than_held_out" in figures and config.data.random_flip:
+        listed.append(
+            "training mirrors half of the images (data.random_flip), and images are compared with training images as they are stored: mirrored "
+            "copies are not recognized, so a network that copies is below 1 in nearer_than_held_out"
+        )
     if config.data.num_channels == 1 and config.evaluation.features not in (PIXELS, CLASSIFIER):
         listed.append(
             "the features are those of RGB images: grey ones are repeated to three channels"

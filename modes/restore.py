@@ -34,6 +34,7 @@ from score_sde.restoration.figures import (
     Restored,
     all_ranks,
     calibration,
+    determined_figures,
     distances,
     fit,
     nearness,
@@ -170,7 +171,15 @@ def run(config: Any, sde: SDE, workdir: Path) -> dict[str, Any]:
             "and TARP are left out"
         )
     elif observed.x is not None:
-        ranks = all_ranks(measurement, observed, restored, of, config.seed)
+        left_out = []
+        if is_exact(config, measurement):
+            left_out = determined_figures(measurement, config.seed)
+        if left_out:
+            say(
+                f"note: the measurement determines the {', '.join(left_out)} of an image, so its rank among the draws would only reflect rounding "
+                "errors: SBC leaves it out"
+            )
+        ranks = all_ranks(measurement, observed, restored, of, config.seed, left_out)
     figures: dict[str, Any] = {
         "mode": "restore",
         "method": options.method,
@@ -226,12 +235,18 @@ def score_given_measured(
     return method.score(within_range(config, sde, space, model), measurement, sde, options)
 
 
-def is_determined(config: Any, measurement: Measurement) -> bool:
-    """Whether y determines the image: no noise, only nonzero singular values, and no dequantization noise within levels."""
-    data, linear = config.data, measurement.linear
+def is_exact(config: Any, measurement: Measurement) -> bool:
+    """Whether y is A x_0: no noise, and no dequantization noise within levels."""
+    data = config.data
     of_middle = METHODS[config.restore.method].trained
     within_levels = bool(of_middle and data.num_levels and data.uniform_dequantization)
-    if measurement.std > 0 or within_levels or not isinstance(linear, Spectral):
+    return not (measurement.std > 0 or within_levels)
+
+
+def is_determined(config: Any, measurement: Measurement) -> bool:
+    """Whether y determines the image: it is exact, and all singular values are nonzero."""
+    linear = measurement.linear
+    if not is_exact(config, measurement) or not isinstance(linear, Spectral):
         return False
     return bool((linear.singular_values > 0).all())
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from score_sde.likelihood.classifier import accuracy
+
 CONFIDENCE = 0.95
 
 
@@ -43,6 +45,12 @@ def mean_of(values: np.ndarray) -> Estimate:
     count = len(values)
     error = float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else math.nan
     return Estimate(float(np.mean(values)), error, count - 1)
+
+
+def share_of(right: np.ndarray) -> Estimate:
+    """The share of independent cases (n,) that are right; its error (`accuracy`) is not 0 if all or none are."""
+    found = accuracy(np.asarray(right, float), np.ones(len(right)))
+    return Estimate(found.value, found.standard_error)
 
 
 def joined_errors(known: float, found: Estimate) -> tuple[float, float]:

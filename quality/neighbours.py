@@ -74,24 +74,37 @@ class Neighbourhood(NamedTuple):
     recall: Estimate
     """Share of real images that lie in the ball around some sample."""
     density: Estimate
-    """Mean number of balls around real images that contain a sample, over k; 1 for equal distributions (Naeem et al. 2020)."""
+    """Mean number of balls around real images that contain a sample, over k (Naeem et al. 2020); 1 for equal distributions whose distances do not
+    tie, more if they do."""
     coverage: Estimate
     """Share of real images whose ball contains some sample."""
+    on_edge: float
+    """Share of samples exactly on the edge of the ball around some real image."""
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """Precision, recall, density and coverage by name."""
+        return {
+            name: getattr(self, name) for name in ("precision", "recall", "density", "coverage")
+        }
 
 
 def neighbourhood(samples: np.ndarray, real: np.ndarray, k: int = 5) -> Neighbourhood:
     """Precision, recall, density and coverage of samples (n, d) against real images (m, d), with k-th neighbours.
 
-    Balls include their boundary, which matters only if images coincide. Cost: n^2 + m^2 + n m products of rows.
+    Balls include their edge. This matters where distances tie, as between images of two levels: without the edge, as in prdc, precision, recall,
+    density and coverage are lower. Cost: n^2 + m^2 + n m products of rows.
     """
     around_real, around_samples = squared_radii(real, k), squared_radii(samples, k)
     in_balls, covered = np.zeros(len(samples)), np.zeros(len(real), bool)
-    recalled = np.zeros(len(real), bool)
+    recalled, on_edge = np.zeros(len(real), bool), np.zeros(len(samples), bool)
     for rows, apart in blocks(samples, real):
         within = apart <= around_real
         in_balls[rows] = within.sum(axis=1)
+        on_edge[rows] = (apart == around_real).any(axis=1)
         covered |= within.any(axis=0)
         recalled |= (apart <= around_samples[rows, None]).any(axis=0)
     return Neighbourhood(
-        mean_of(in_balls > 0), mean_of(recalled), mean_of(in_balls / k), mean_of(covered)
-    )
+        mean_of(in_balls > 0), mean_of(recalled), mean_of(in_balls / k), mean_of(covered),
+        float(on_edge.mean()),
+    )  # fmt: skip

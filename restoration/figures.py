@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from score_sde.evaluation.calibration import coverage_ranks, figures_of_images, ranks_among
+from score_sde.evaluation.calibration import (
+    coverage_ranks,
+    directions_of_figures,
+    figures_of_images,
+    ranks_among,
+)
 from score_sde.evaluation.similarity import psnr, ssim
 from score_sde.evaluation.uniformity import Uniformity, uniformity
 from score_sde.measurements.linear import Spectral
@@ -18,6 +25,8 @@ from score_sde.spaces import Space
 
 CONFIDENCE = 0.99
 LEVELS = {"50": 0.5, "90": 0.9}  # credibilities at which coverage is reported
+UNMEASURED = 1e-4
+"""Part of a direction outside the measured modes, relative to its length, below which y determines an image along it, up to rounding."""
 
 
 class Restored(NamedTuple):
@@ -52,6 +61,8 @@ def with_error(name: str, values: np.ndarray) -> dict[str, float]:
 def nearness(space: Space, observed: Observed, restored: Restored) -> dict[str, float]:
     """Distance to the originals: PSNR and SSIM of the mean and of single draws, or the RMS error of unbounded data.
 
+    With dequantization of L levels, originals are the middles of their levels, from 1/(2 L) to 1 - 1/(2 L) on [0, 1], and the peak is 1: PSNR is
+    20 log10(L / (L - 1)) higher than between levels from 0 to 1, 6.02 dB for 2 levels, .53 for 17 and .03 for 256.
     Processes one image at a time, so that only its draws are held in float64.
     """
     if observed.originals is None:
@@ -121,10 +132,33 @@ def fit(observed: Observed, of: np.ndarray) -> dict[str, float]:
     return found
 
 
+def determined_figures(measurement: Measurement, seed: int) -> list[str]:
+    """Names of the figures that y determines if it has no noise: those along directions within the measured modes.
+
+    Among draws they differ by rounding errors only. Empty if the singular values of A are unknown.
+    """
+    linear = measurement.linear
+    if not isinstance(linear, Spectral):
+        return []
+    named = directions_of_figures(math.prod(linear.shape), seed)
+    directions = jnp.stack([jnp.asarray(v).reshape(linear.shape) for v in named.values()])
+    modes = linear.modes(directions)
+    unmeasured = jnp.where(linear.singular_values[None] > 0, 0.0, modes)
+    whole, left = (
+        jnp.linalg.norm(of.reshape(len(named), -1), axis=1) for of in (modes, unmeasured)
+    )
+    return [name for name, of in zip(named, left < UNMEASURED * whole, strict=True) if of]
+
+
 def all_ranks(
-    measurement: Measurement, observed: Observed, restored: Restored, of: np.ndarray, seed: int
+    measurement: Measurement,
+    observed: Observed,
+    restored: Restored,
+    of: np.ndarray,
+    seed: int,
+    left_out: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
-    """Rank of each original among its draws, (n,) for each figure; `coverage` is that of TARP.
+    """Rank of each original among its draws, (n,) for each figure but those `left_out`; `coverage` is that of TARP.
 
     The reference point of TARP is the previous image, corrected towards the measurement if the singular values of A are known, so that it
     depends on y but not on the original. Residuals are ranked only if there is noise: without it they are rounding errors.
@@ -133,7 +167,11 @@ def all_ranks(
     rng, n, count = np.random.default_rng(seed), *restored.draws.shape[:2]
     truth, draws = observed.x.reshape(n, -1), restored.draws.reshape(n, count, -1)
     of_truth, of_draws = figures_of_images(truth, seed), figures_of_images(draws, seed)
-    found = {name: ranks_among(of_truth[name], of_draws[name], rng) for name in of_truth}
+    found = {
+        name: ranks_among(of_truth[name], of_draws[name], rng)
+        for name in of_truth
+        if name not in left_out
+    }
     if float(measurement.std) > 0:
         found["residual"] = ranks_among(of[:, -1], of[:, :-2], rng)
     if n > 1:

@@ -85,6 +85,7 @@ def test_real_images_are_counted_without_error(drawn):
     assert {name: of.value for name, of in agreement(images, texts).items()} == dict.fromkeys(
         ("text_right", "text_number", "text_colour", "text_shape"), 1.0
     )
+    assert agreement(images, texts)["text_right"].error > 0
     # Six captions further the number is another, and nothing else.
     wrong = numbers(CAPTIONS, WORDS, "")[(captions + 6) % 18]
     found = {name: of.value for name, of in agreement(images, wrong).items()}

@@ -355,6 +355,17 @@ def test_few_images_are_singular_and_too_few_are_refused(digits, tmp_path, capsy
         evaluated(config, tmp_path)
 
 
+def test_it_is_said_that_mirrored_copies_are_not_recognized():
+    """Only said if training mirrors images and the figure is there."""
+    config, found = digits_config(), Assessment({}, ())
+    figures = {"nearer_than_held_out": 0.5}
+    assert evaluate.notes(config, figures, found) == []
+    config.data.random_flip = True
+    (note,) = evaluate.notes(config, figures, found)
+    assert "mirrored copies are not recognized" in note
+    assert evaluate.notes(config, {}, found) == []
+
+
 def test_it_is_said_that_grey_images_are_repeated():
     """Only said for networks of RGB images."""
     config, found = digits_config(), Assessment({}, ())

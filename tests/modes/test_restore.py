@@ -539,6 +539,18 @@ def test_what_is_determined_has_no_ranks(tmp_path, monkeypatch, capsys):
     assert "SBC and TARP are left out" in said
 
 
+@pytest.mark.parametrize("sigma_y", [0.0, SIGMA_Y])
+def test_a_mean_that_is_measured_has_no_rank(tmp_path, capsys, sigma_y):
+    """Without noise the mean of the only box is the mean of the image, the same for all draws."""
+    config = of_toy("ddrm", sigma_y, 4, 2, 8)
+    config.sampling.batch_size = 8
+    config.restore.measurement.update(name="box_mean", factor=2)
+    found = restored(config, tmp_path)
+    assert ("mean" in found["ranks_p_values"]) == (sigma_y > 0)
+    said = "determines the mean of an image" in capsys.readouterr().err
+    assert said == (sigma_y == 0)
+
+
 @pytest.mark.parametrize(
     ("fields", "determined"),
     [

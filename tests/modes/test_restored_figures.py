@@ -10,12 +10,14 @@ from score_sde.configs.subvp_digits import get_config as digits_config
 from score_sde.configs.toy_mixture import get_config as toy_config
 from score_sde.evaluation.calibration import PROJECTIONS
 from score_sde.evaluation.similarity import ssim
+from score_sde.measurements.configured import build_measurement
 from score_sde.measurements.matrices import Matrix
 from score_sde.measurements.measurement import Measurement
 from score_sde.restoration.figures import (
     Restored,
     all_ranks,
     calibration,
+    determined_figures,
     fit,
     nearness,
     reach,
@@ -23,6 +25,8 @@ from score_sde.restoration.figures import (
 from score_sde.restoration.observed import Observed
 from score_sde.restoration.table import table
 from score_sde.spaces import build_space
+
+EVERY_FIGURE = ["mean", *(f"projection {k + 1}" for k in range(PROJECTIONS))]
 
 
 def near(config, images, draws):
@@ -156,6 +160,38 @@ def test_ranks_are_of_the_originals_among_their_draws():
     assert len(ranks) == 1 + PROJECTIONS
     for name, found in ranks.items():
         np.testing.assert_array_equal(found, [2, 2], err_msg=name)
+
+
+def test_figures_left_out_have_no_ranks():
+    rng = np.random.default_rng(0)
+    restored = Restored(rng.normal(size=(2, 4, 2, 2, 1)), np.ones((2, 4)))
+    observed = Observed(np.ones((2, 1)), x=rng.normal(size=(2, 2, 2, 1)))
+    measurement = Measurement.of(Matrix.of(np.ones((1, 4)), (2, 2, 1)), 0.0)
+    left_out = ["mean", "projection 2"]
+    ranks = all_ranks(measurement, observed, restored, np.ones((2, 6)), 0, left_out)
+    rest = {f"projection {k + 1}" for k in range(PROJECTIONS)} - {"projection 2"}
+    assert ranks.keys() == rest | {"coverage"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "determined"),
+    [
+        ({"name": "box_mean", "factor": 2}, ["mean"]),
+        ({"name": "grey"}, ["mean"]),
+        # The frequency 0 is the lowest.
+        ({"name": "frequencies", "fraction": 0.3}, ["mean"]),
+        ({"name": "box", "box": (2, 2)}, []),
+        ({"name": "random", "fraction": 0.5}, []),
+        ({"name": "half"}, []),
+        ({"name": "random", "fraction": 1.0}, EVERY_FIGURE),
+    ],
+)
+def test_figures_that_a_measurement_determines(fields, determined):
+    """Means of blocks, of channels and the frequency 0 give the mean of all pixels; known pixels do not, unless all are known."""
+    section = digits_config().restore.measurement
+    section.update(fields)
+    measurement = build_measurement(section, (8, 8, 3), 0)
+    assert determined_figures(measurement, 0) == determined
 
 
 def test_calibration_is_told_of_all_figures_together():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from score_sde.quality import neighbours
+from score_sde.quality.assessment import assess
 from score_sde.quality.neighbours import nearest, neighbourhood, squared_radii
 from tests.quality.conftest import sets
 
@@ -17,7 +18,7 @@ def small_blocks(monkeypatch):
 @pytest.mark.parametrize(("where", "k"), [("prdc", "prdc_k"), ("prdc_at_prc_k", "prc_k")])
 def test_stored_features_have_the_shares_that_prdc_found(golden, where, k):
     found = neighbourhood(*sets(golden), int(golden[k]))
-    for name, estimate in found._asdict().items():
+    for name, estimate in found.figures.items():
         assert estimate.value == pytest.approx(float(golden[f"{where}/{name}"]), abs=1e-12)
 
 
@@ -46,6 +47,23 @@ def test_density_of_equal_laws_is_one():
     assert found.density.value == pytest.approx(1.0, abs=4 * found.density.error)
     share = found.precision.value
     assert found.precision.error == pytest.approx(np.sqrt(share * (1 - share) / 1999))
+
+
+def test_the_edge_of_a_ball_is_within_and_told():
+    """On a line, first neighbours of 0, 10 and 11 are 10, 1 and 1 away: 12 and -10 are each on one edge, 12.25 within none, 5 within that of 0."""
+    real = np.array([[0.0], [10.0], [11.0]])
+    found = neighbourhood(np.array([[12.0], [-10.0], [12.25], [5.0]]), real, 1)
+    assert (found.on_edge, found.precision.value) == (0.5, 0.75)
+    assert neighbourhood(np.array([[12.25], [5.0]]), real, 1).on_edge == 0.0
+
+
+def test_ties_are_noted():
+    """Images of two levels, whose distances are the square roots of integers, unlike those of real numbers."""
+    rng = np.random.default_rng(3)
+    bits = rng.integers(0, 2, size=(2, 100, 8)).astype(float)
+    assert any("on the edge" in note for note in assess(*bits, 5, 0).notes)
+    normal = rng.normal(size=(2, 100, 8))
+    assert not any("on the edge" in note for note in assess(*normal, 5, 0).notes)
 
 
 def test_nearest_is_exact_far_from_the_origin():
