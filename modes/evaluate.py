@@ -232,7 +232,7 @@ def of_classes(
     wanted = wanted_labels(config, labels, real)
     found = assess_classes(
         evaluated.features.of_images, labels, reference.features, real, wanted,
-        options.neighbours, config.seed,
+        options.neighbours, config.seed, evaluated.images.strata,
     )  # fmt: skip
     counts = {label: (int((labels == label).sum()), int((real == label).sum())) for label in wanted}
     return found, counts
