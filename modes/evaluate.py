@@ -119,7 +119,8 @@ def run(
     found = assessed(config, evaluated, reference)
     classes, counts = of_classes(config, evaluated, reference)
     kept = None
-    if options.images != "train" and options.reference in SPLITS and has_held_out(splits):
+    # Training images are their own nearest, and held-out images are those that others would be compared with.
+    if options.images not in SPLITS and options.reference in SPLITS and has_held_out(splits):
         kept = memory(x, *(of_split_kept(name, options.num_reference).of_images for name in SPLITS))
     others = other_figures(config, extractor, evaluated, reference, kept)
     figures = {

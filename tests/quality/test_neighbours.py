@@ -48,6 +48,22 @@ def test_density_of_equal_laws_is_one():
     assert found.precision.error == pytest.approx(np.sqrt(share * (1 - share) / 1999))
 
 
+def test_errors_are_those_for_fixed_balls():
+    """Where both sets are redrawn, density and coverage scatter about twice as much with 300 balls around real images; recall, with 1,000 balls
+    around samples, does not."""
+    found = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        found.append(neighbourhood(rng.normal(size=(1000, 8)), rng.normal(size=(300, 8))))
+    scatter = {
+        name: np.std([one.value for one in of], ddof=1) / np.mean([one.error for one in of])
+        for name, of in zip(found[0]._fields, zip(*found, strict=True), strict=True)
+    }
+    assert scatter["density"] > 1.7
+    assert scatter["coverage"] > 1.7
+    assert 0.72 < scatter["recall"] < 1.28  # to 4 errors of a deviation of 100
+
+
 def test_nearest_is_exact_far_from_the_origin():
     """The squares would cancel, so the distance is computed from the difference."""
     rng = np.random.default_rng(2)
