@@ -253,7 +253,7 @@ QUALITY = [
         ("halves-of-independent-images", "if strata is None else strata.halves(rng)", "if True else strata.halves(rng)"),
         ("halves-of-shared-groups", "first = np.isin(self.of, order[: len(order) // 2])", "first = np.arange(len(self.of)) % 2 > 0"),
         ("groups-as-independent-images", "sums = np.bincount(self.of, values - values.mean())", "sums = values - values.mean()"),
-        ("groups-of-any-number", "Groups(own) if number >= FEWEST_IMAGES else strata_of(own)", "Groups(own)"),
+        ("groups-of-any-number", "Groups(own) if own.max() + 1 >= FEWEST_IMAGES else strata_of(own)", "Groups(own)"),
         ("chance-between-classes", "np.square(values - means[classes])", "np.square(values - values.mean())"),
         ("any-classes-are-even", "np.ptp(counts) <= 1", "True"),
     ),
