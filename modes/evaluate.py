@@ -119,7 +119,8 @@ def run(
     found = assessed(config, evaluated, reference)
     classes, counts = of_classes(config, evaluated, reference)
     kept = None
-    if options.images != "train" and options.reference in SPLITS and has_held_out(splits):
+    # Training images are their own nearest, and held-out images are those that others would be compared with.
+    if options.images not in SPLITS and options.reference in SPLITS and has_held_out(splits):
         kept = memory(x, *(of_split_kept(name, options.num_reference).of_images for name in SPLITS))
     others = other_figures(config, extractor, evaluated, reference, kept)
     figures = {
@@ -232,7 +233,7 @@ def of_classes(
     wanted = wanted_labels(config, labels, real)
     found = assess_classes(
         evaluated.features.of_images, labels, reference.features, real, wanted,
-        options.neighbours, config.seed,
+        options.neighbours, config.seed, evaluated.images.strata,
     )  # fmt: skip
     counts = {label: (int((labels == label).sum()), int((real == label).sum())) for label in wanted}
     return found, counts

@@ -144,7 +144,8 @@ def without_limit(x: np.ndarray, real: np.ndarray | None, strata: Strata) -> tup
         return ()
     beside, each = ("", "") if real is None else (f" and {m} real ones", " of each")
     return (
-        f"{n} {what}{beside}, in {dimension} dimensions: the limit for infinitely many images is too low, by one standard error or more; "
+        f"{n} {what}{beside}, in {dimension} dimensions: the limit for infinitely many images is too low, by a standard error or more "
+        "with as many images as dimensions, half of one with twice as many, a tenth with four times as many; "
         f"more than {4 * dimension} images{each} are needed",
     )
 

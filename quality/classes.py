@@ -8,6 +8,7 @@ import numpy as np
 
 from score_sde.errors import UserError
 from score_sde.quality.assessment import Assessment, assess, fewest_images
+from score_sde.quality.strata import Groups, Strata, turns_in_words
 
 SHOWN = 5  # classes listed in a message
 
@@ -54,9 +55,26 @@ def assess_classes(
     wanted: Sequence[int],
     k: int,
     seed: int,
+    strata: Strata = None,
 ) -> dict[int, Assessment]:
-    """`assess`, for each wanted class, the features x (n, d) of this class against the real ones (m, d) of the same class."""
+    """`assess`, for each wanted class, the features x (n, d) of this class against the real ones (m, d) of the same class.
+
+    `strata` are those of x. The real images of one class are independent, however many there are of each.
+    """
     check_classes(labels, real_labels, wanted, k, x.shape[1])
     return {
-        label: assess(x[labels == label], real[real_labels == label], k, seed) for label in wanted
+        label: assess_class(x, labels == label, real[real_labels == label], k, seed, strata)
+        for label in wanted
     }
+
+
+def assess_class(
+    x: np.ndarray, chosen: np.ndarray, real: np.ndarray, k: int, seed: int, strata: Strata
+) -> Assessment:
+    """`assess` the chosen rows, a mask (n,), of features x (n, d) with these strata; with a note if they share too few images."""
+    own = None if strata is None else strata.part(chosen)
+    found = assess(x[chosen], real, k, seed, (own, None))
+    if not isinstance(strata, Groups) or isinstance(own, Groups):
+        return found
+    note = turns_in_words(int(chosen.sum()), len(np.unique(strata.of[chosen])))
+    return found._replace(notes=(*found.notes, note))

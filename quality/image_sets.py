@@ -18,7 +18,7 @@ from score_sde.data.array_files import PART, check_levels, read_images
 from score_sde.data.arrays import as_labels
 from score_sde.data.builders import DatasetError
 from score_sde.data.fingerprint import hash_of_some
-from score_sde.data.folder import load_pictures
+from score_sde.data.folder import class_of, load_pictures
 from score_sde.data.image_files import image_files
 from score_sde.data.image_shape import image_shape
 from score_sde.data.loader import FIRST_IMAGES, labels_of
@@ -28,6 +28,7 @@ from score_sde.errors import ConfigError, UserError
 from score_sde.evaluation.pictures import levels_of
 from score_sde.files import user_path
 from score_sde.generation.sample_files import ARRAYS, CLASS_NAMES, LABELS
+from score_sde.progress import say
 from score_sde.quality.strata import Strata, strata_in_turn, strata_of
 from score_sde.training.same_data import check_same_data
 from score_sde.unfinished import changed
@@ -51,6 +52,8 @@ class ImageSet:
     """For samples: returns the class or text on which each is conditioned, (n,). None: only `labels` can be known."""
     reused: int = 0
     """For samples: the number of images that they are conditioned on or start from in turn, if there are fewer; else 0."""
+    folders: Callable[[], np.ndarray] | None = None
+    """For a folder: returns the name of the sub-folder in which each picture lies, (n,)."""
 
     @functools.cached_property
     def strata(self) -> Strata:
@@ -90,6 +93,19 @@ def image_set(config: Any, splits: Datasets, field: str) -> ImageSet:
     if path.is_dir():
         return of_folder(config, what, path, splits.class_names)
     return of_file(config, f"evaluation.{field}", given, splits.class_names)
+
+
+def say_if_of_few_folders(what: str, images: ImageSet, count: int) -> None:
+    """Say so if the first `count` pictures of a folder, which are sorted by name, leave out sub-folders for want of their turn."""
+    if images.folders is None or not 0 < count < images.num_images:
+        return
+    folders = images.folders()
+    taken, there = len(np.unique(folders[:count])), len(np.unique(folders))
+    if taken < min(count, there):
+        say(
+            f"note: the first {count} pictures of {what}, by name, lie in {taken} of its {there} sub-folders: no others are used; take more, or "
+            "put as many as you need of each sub-folder in another folder"
+        )
 
 
 def known_by(
@@ -228,8 +244,14 @@ def of_folder(
                 return found[places_of(image_files(folder), beside)]
         return numbered_as(what, "folder", labels_of(split), names, class_names)
 
+    def folders() -> np.ndarray:
+        return np.array([class_of(path, folder, 0) for path in image_files(folder)])
+
     return ImageSet(
-        split.num_images, lambda rows: levels_of(split.take(rows).images, levels), labels
+        split.num_images,
+        lambda rows: levels_of(split.take(rows).images, levels),
+        labels,
+        folders=folders,
     )
 
 

@@ -16,7 +16,14 @@ from score_sde.errors import UserError
 from score_sde.features.extractors import Extractor, Features, build_extractor
 from score_sde.files import user_path
 from score_sde.generation.guides import classes_of_samples
-from score_sde.quality.image_sets import SPLITS, ImageSet, image_set, numbered_as, of_split
+from score_sde.quality.image_sets import (
+    SPLITS,
+    ImageSet,
+    image_set,
+    numbered_as,
+    of_split,
+    say_if_of_few_folders,
+)
 from score_sde.quality.statistics_files import (
     KeptFeatures,
     Law,
@@ -111,7 +118,9 @@ def load_reference(
         kept = read.of_images[: count or None]
         labels = functools.partial(labels_of_file, what, read, splits.class_names)
         return Reference(len(kept), None, None, lambda: kept, lambda: labels()[: len(kept)])
-    images = image_set(config, splits, "reference").first(count)
+    whole = image_set(config, splits, "reference")
+    say_if_of_few_folders(what, whole, count)
+    images = whole.first(count)
     return of_images(images, lambda: features_of(extractor, images).of_images)
 
 

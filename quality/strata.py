@@ -30,6 +30,10 @@ class Even:
         by_class = order[np.argsort(self.labels[order], kind="stable")]
         return cut(np.concatenate([by_class[1::2], by_class[::2]]))
 
+    def part(self, rows: np.ndarray) -> Strata:
+        """The strata of these rows alone."""
+        return strata_of(self.labels[rows])
+
     def variance_of_mean(self, values: np.ndarray) -> float:
         """The variance to which differences between classes do not contribute."""
         count, classes = len(values), np.unique(self.labels, return_inverse=True)[1]
@@ -49,6 +53,10 @@ class Groups:
         order = rng.permutation(self.of.max() + 1)
         first = np.isin(self.of, order[: len(order) // 2])
         return np.flatnonzero(first), np.flatnonzero(~first)
+
+    def part(self, rows: np.ndarray) -> Strata:
+        """The strata of these rows alone, whose groups may be fewer."""
+        return strata_of_shared(np.unique(self.of[rows], return_inverse=True)[1])
 
     def variance_of_mean(self, values: np.ndarray) -> float:
         """The variance by the spread of the sums over groups."""
@@ -74,8 +82,12 @@ def strata_of(labels: np.ndarray | None) -> Strata:
 
 def strata_in_turn(count: int, number: int) -> Strata:
     """The strata of `count` images made from `number` different ones in turn; from too few for an error, those of images of these alone."""
-    own = np.arange(count) % number
-    return Groups(own) if number >= FEWEST_IMAGES else strata_of(own)
+    return strata_of_shared(np.arange(count) % number)
+
+
+def strata_of_shared(own: np.ndarray) -> Strata:
+    """The strata of images made from different ones, numbered from 0 by `own` (n,)."""
+    return Groups(own) if own.max() + 1 >= FEWEST_IMAGES else strata_of(own)
 
 
 def turns_in_words(count: int, number: int) -> str:

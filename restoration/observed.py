@@ -20,7 +20,14 @@ from score_sde.generation.conditions import texts_in_turn
 from score_sde.keys import ObservationKeys, Stream, image_keys, stream_key
 from score_sde.measurements.measurement import Measurement
 from score_sde.models.networks import conditions_of
-from score_sde.quality.image_sets import SPLITS, ImageSet, of_file, of_folder, of_split
+from score_sde.quality.image_sets import (
+    SPLITS,
+    ImageSet,
+    of_file,
+    of_folder,
+    of_split,
+    say_if_of_few_folders,
+)
 from score_sde.restoration.methods import measured_field, measured_section
 from score_sde.restoration.options import RestoreOptions
 from score_sde.spaces import Space
@@ -101,7 +108,9 @@ def observe(
     images = originals(config, classes)
     given = config.restore.images
     where = f"the {given} split" if given in SPLITS else f"restore.images={given!r}"
-    stored = images.take(range(number_of(config, where, images.num_images)))
+    count = number_of(config, where, images.num_images)
+    say_if_of_few_folders(where, images, count)
+    stored = images.take(range(count))
     labels = condition_labels(config, len(stored), images.labels)
     texts = condition_texts(config, len(stored))
     check_same_arrays(f"restore.images={config.restore.images!r}", (stored, labels, texts))

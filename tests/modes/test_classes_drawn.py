@@ -1,5 +1,6 @@
 """Figures per class of newly drawn samples: correct for a model that draws the right classes, and not for one that mixes them up."""
 
+import dataclasses
 from typing import Any
 
 import flax.struct
@@ -9,8 +10,13 @@ import numpy as np
 import pytest
 
 from score_sde.configs.toy_mixture import get_config
+from score_sde.features.extractors import Features
 from score_sde.modes import evaluate, sample
-from score_sde.modes.evaluated_samples import strata_of_samples
+from score_sde.modes.evaluated_samples import Evaluated, strata_of_samples
+from score_sde.quality.frechet import variance_of
+from score_sde.quality.image_sets import ImageSet
+from score_sde.quality.moments import moments
+from score_sde.quality.reference import Reference
 from score_sde.sde_lib import SDE, build_sde
 from score_sde.training.trained_score import LoadedScore
 
@@ -167,3 +173,26 @@ def test_samples_of_texts_have_as_many_of_each(tmp_path, monkeypatch, real, caps
     np.testing.assert_array_equal(strata == strata[0], np.arange(35) % 3 == 0)
     config.model.words, config.sampling.text = "", ""
     assert strata_of_samples(config, 0) is None
+
+
+def test_ten_samples_of_each_image_tell_no_more_of_a_class_than_one():
+    """They are copies, so the variance that they add is that of the 15 different images: 149/14 times that of 150 independent ones with these
+    moments."""
+    config, rng, labels = toy_of_classes(), np.random.default_rng(0), np.arange(300) % 2
+    config.sampling.labels = (0, 1)
+    config.evaluation.per_class = True
+    x = np.tile(rng.normal(size=(30, 4)), (10, 1))
+    images = ImageSet(300, lambda rows: x[rows], lambda: labels, None, 30)
+    real, of_real = rng.normal(size=(200, 4)), np.arange(200) % 2
+    reference = Reference(200, None, None, lambda: real, lambda: of_real)
+    variances = {}
+    for name, reused in (("shared", 30), ("independent", 0)):
+        these = dataclasses.replace(images, reused=reused)
+        found, _ = evaluate.of_classes(config, Evaluated(these, Features(x, None), {}), reference)
+        variances[name] = [
+            of.figures["frechet"].error ** 2
+            - variance_of(real[label::2], moments(real[label::2]), moments(x[label::2]))
+            for label, of in found.items()
+        ]
+    ratio = np.divide(variances["shared"], variances["independent"])
+    np.testing.assert_allclose(ratio, 149 / 14, rtol=1e-6)

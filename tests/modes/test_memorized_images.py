@@ -1,6 +1,7 @@
 """What --mode evaluate shows of images that are training images: the nearest pairs, and nothing of the training images themselves."""
 
 import numpy as np
+import pytest
 
 from score_sde import data
 from score_sde.configs.subvp_digits import get_config as digits_config
@@ -32,11 +33,12 @@ def test_the_picture_is_of_the_nearest_pairs(tmp_path, monkeypatch):
     assert list(distances) == sorted(distances)
 
 
-def test_training_images_are_not_asked_for_memory(tmp_path):
-    """Each of them is itself among the training images."""
+@pytest.mark.parametrize(("images", "reference"), [("train", "test"), ("test", "train")])
+def test_images_of_the_splits_are_not_asked_for_memory(tmp_path, images, reference):
+    """A training image is its own nearest; held-out ones would be compared with themselves, which gives 1/2 whatever they are."""
     config = toy_config()
     config.data.image_size = 2
-    config.evaluation.update(images="train", reference="test")
+    config.evaluation.update(images=images, reference=reference)
     found = evaluated(config, tmp_path)
-    assert found["num_images"] == data.load(config).train.num_images
+    assert found["num_images"] == getattr(data.load(config), images).num_images
     assert not {"nearer_than_held_out", "nearest"} & found.keys()

@@ -13,6 +13,7 @@ import pytest
 
 from score_sde.configs.toy_mixture import get_config
 from score_sde.modes import evaluate, evaluated_samples
+from score_sde.quality.reference import load_splits
 from score_sde.sde_lib import build_sde
 from score_sde.training.trained_score import load_score_model
 from score_sde.unfinished import UnfinishedFolder
@@ -133,11 +134,13 @@ def test_two_processes_find_what_one_does(tmp_path):
 
 
 def test_another_host_finds_the_same_and_writes_nothing(tmp_path, monkeypatch, capsys):
-    """Run as process 1 alone, for images of a split, since it cannot sample its part of a batch by itself."""
+    """Run as process 1 alone, for images of a file, since it cannot sample its part of a batch by itself."""
+    images = load_splits(toy(), tmp_path).test.take(np.arange(100)).images
+    np.savez(tmp_path / "images.npz", images=images)
 
     def found(folder):
         config = toy()
-        config.evaluation.images = "test"
+        config.evaluation.images = str(tmp_path / "images.npz")
         sde = build_sde(config)
         return evaluate.run(config, sde, folder, *evaluate.check(config, sde))
 
@@ -146,6 +149,7 @@ def test_another_host_finds_the_same_and_writes_nothing(tmp_path, monkeypatch, c
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     second = found(tmp_path / "second")
     same = first.keys() - {"seconds", "nearest"}
+    assert pathlib.Path(first["nearest"]).is_file()
     assert same == second.keys() - {"seconds"}
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
     assert not list(tmp_path.glob("second/**/*.*"))

@@ -66,6 +66,25 @@ def test_ties_are_noted():
     assert not any("on the edge" in note for note in assess(*normal, 5, 0).notes)
 
 
+@pytest.mark.slow
+def test_errors_are_those_for_fixed_balls():
+    """Where both sets are redrawn, density and coverage scatter about twice as much with 300 balls around real images; recall, with 1,000 balls
+    around samples, does not."""
+    found = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        sets = rng.normal(size=(1000, 8)), rng.normal(size=(300, 8))
+        found.append(neighbourhood(*sets).figures)
+    scatter = {
+        name: np.std([one[name].value for one in found], ddof=1)
+        / np.mean([one[name].error for one in found])
+        for name in found[0]
+    }
+    assert scatter["density"] > 1.7
+    assert scatter["coverage"] > 1.7
+    assert 0.72 < scatter["recall"] < 1.28  # to 4 errors of a deviation of 100
+
+
 def test_nearest_is_exact_far_from_the_origin():
     """The squares would cancel, so the distance is computed from the difference."""
     rng = np.random.default_rng(2)
