@@ -74,7 +74,7 @@ def needed_by(train_step: Mapped, state: Any, constants: Any, resident: Any, giv
 def return_freed_memory() -> None:
     """Return the host memory that XLA's compiler has freed to the system, where the C library can.
 
-    glibc keeps it for the process otherwise: after the update of a network of 7 million parameters has been compiled, 0.7 to 1.1 of 2.0 GiB.
+    glibc keeps it for the process otherwise (docs/speed.md has how much).
     """
     if sys.platform != "linux":
         return

@@ -15,6 +15,7 @@ from score_sde.devices import PmapDevices, ShardMapDevices
 from score_sde.errors import UserError
 from score_sde.machine import memory_bytes
 from score_sde.training import memory
+from score_sde.training import run as training_run
 from score_sde.training.memory import (
     GIB,
     Needed,
@@ -112,3 +113,10 @@ def test_a_run_that_cannot_fit_ends_before_it_begins(tmp_path, monkeypatch, limi
 def test_what_an_update_takes_is_said(tmp_path, capsys):
     run(tmp_path, 1)
     assert "an update takes " in capsys.readouterr().err
+
+
+def test_memory_is_returned_after_the_first_update_alone(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(training_run, "return_freed_memory", lambda: calls.append(1))
+    run(tmp_path, 3)
+    assert calls == [1]
